@@ -1,0 +1,110 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// One function a layer; a target may import what it names, which points down only:
+// Roles -> Services, Control -> Storage -> Runtime -> System. Tests/Structure checks the sources.
+
+let settings: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+let argumentParser = Target.Dependency.product(
+    name: "ArgumentParser",
+    package: "swift-argument-parser"
+)
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let configuration = Target.Dependency.product(
+    name: "Configuration",
+    package: "swift-configuration"
+)
+
+func library(_ name: String, package: String, apt: String) -> Target {
+    .systemLibrary(
+        name: name,
+        path: "Sources/System/\(name)",
+        pkgConfig: package,
+        providers: [.apt([apt])]
+    )
+}
+
+func shim(_ name: String, links: [String], cSettings: [CSetting] = []) -> Target {
+    .target(
+        name: name,
+        path: "Sources/System/\(name)",
+        cSettings: cSettings,
+        linkerSettings: links.map { .linkedLibrary($0) }
+    )
+}
+
+func module(
+    _ layer: String,
+    _ name: String,
+    _ uses: [Target.Dependency],
+    resources: [Resource] = []
+) -> Target {
+    .target(
+        name: name,
+        dependencies: uses,
+        path: "Sources/\(layer)/\(name)",
+        resources: resources,
+        swiftSettings: settings
+    )
+}
+
+func runtime(_ name: String, _ uses: [Target.Dependency]) -> Target {
+    module("Runtime", name, uses)
+}
+
+func storage(_ name: String, _ uses: [Target.Dependency], resources: [Resource] = []) -> Target {
+    module("Storage", name, uses, resources: resources)
+}
+
+func role(_ name: String, _ uses: [Target.Dependency]) -> Target {
+    .executableTarget(
+        name: name,
+        dependencies: uses,
+        path: "Sources/Roles/\(name)",
+        swiftSettings: settings
+    )
+}
+
+func tests(_ layer: String, _ name: String, _ uses: [Target.Dependency]) -> Target {
+    .testTarget(
+        name: "\(name)Tests",
+        dependencies: uses,
+        path: "Tests/\(layer)/\(name)Tests",
+        swiftSettings: settings
+    )
+}
+
+let package = Package(
+    name: "tessera",
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(
+            url: "https://github.com/apple/swift-configuration",
+            from: "1.4.0",
+            traits: ["YAML", "CommandLineArguments"]
+        ),
+    ],
+    targets: [
+        // System
+        library("CLibuv", package: "libuv", apt: "libuv1-dev"),
+        library("CLibpq", package: "libpq", apt: "libpq-dev"),
+        library("CLibmemcached", package: "libmemcached", apt: "libmemcached-dev"),
+        library("CCrypto", package: "libcrypto", apt: "libssl-dev"),
+        library("CSodium", package: "libsodium", apt: "libsodium-dev"),
+        library("CPicoHTTP", package: "libh2o", apt: "libh2o-dev"),
+        shim("CRuntime", links: ["uv"]),
+
+        // Runtime
+        runtime("EventLoops", ["CLibuv", "CRuntime"]),
+
+        // Tests
+        tests("Runtime", "EventLoops", ["EventLoops"]),
+    ]
+)

@@ -1,0 +1,40 @@
+import EventLoops
+import Testing
+
+struct EventLoopTests {
+    @Test func `a task stays on its loop across a sleep and a hop to another loop`() async {
+        let group = LoopGroup(count: 2)
+        let loops = group.loops
+
+        let stayed = await withCheckedContinuation { done in
+            loops[0].spawn {
+                let before = loops[0].isOnLoop
+                try? await loops[0].sleep(for: .milliseconds(5))
+                let slept = loops[0].isOnLoop
+                await withCheckedContinuation { hop in loops[1].execute { hop.resume() } }
+                done.resume(returning: before && slept && loops[0].isOnLoop)
+            }
+        }
+
+        #expect(stayed)
+        group.stopAndJoin()
+    }
+
+    @Test func `timers fire in the order of their deadlines, and cancelled ones do not`() async {
+        let group = LoopGroup(count: 1)
+        let loop = group.loops[0]
+
+        let fired: [Int] = await withCheckedContinuation { done in
+            loop.execute {
+                var fired: [Int] = []
+                loop.after(.milliseconds(12)) { fired.append(3) }
+                loop.after(.milliseconds(4)) { fired.append(1) }
+                loop.after(.milliseconds(6)) { fired.append(2) }.cancel()
+                loop.after(.milliseconds(20)) { done.resume(returning: fired) }
+            }
+        }
+
+        #expect(fired == [1, 3])
+        group.stopAndJoin()
+    }
+}
