@@ -100,11 +100,19 @@ let package = Package(
         library("CSodium", package: "libsodium", apt: "libsodium-dev"),
         library("CPicoHTTP", package: "libh2o", apt: "libh2o-dev"),
         shim("CRuntime", links: ["uv"]),
+        shim("CSimdjson", links: ["simdjson"]),
 
         // Runtime
         runtime("EventLoops", ["CLibuv", "CRuntime"]),
+        runtime("JSON", ["CSimdjson"]),
+        runtime("Logs", ["JSON", logging]),
+        runtime("Metrics", ["EventLoops"]),
 
         // Tests
         tests("Runtime", "EventLoops", ["EventLoops"]),
-    ]
+        tests("Runtime", "JSON", ["JSON"]),
+        tests("Runtime", "Logs", ["JSON", "Logs", logging]),
+        tests("Runtime", "Metrics", ["EventLoops", "Metrics"]),
+    ],
+    cxxLanguageStandard: .cxx17
 )
