@@ -103,12 +103,14 @@ let package = Package(
         shim("CSimdjson", links: ["simdjson"]),
 
         // Runtime
+        runtime("Crypto", ["CCrypto", "CSodium"]),
         runtime("EventLoops", ["CLibuv", "CRuntime"]),
         runtime("JSON", ["CSimdjson"]),
         runtime("Logs", ["JSON", logging]),
         runtime("Metrics", ["EventLoops"]),
 
         // Tests
+        tests("Runtime", "Crypto", ["Crypto"]),
         tests("Runtime", "EventLoops", ["EventLoops"]),
         tests("Runtime", "JSON", ["JSON"]),
         tests("Runtime", "Logs", ["JSON", "Logs", logging]),
