@@ -117,4 +117,8 @@ let package = Package(
         tests("Runtime", "Metrics", ["EventLoops", "Metrics"]),
     ],
     cxxLanguageStandard: .cxx17
+        .target(
+            name: "Simulation", path: "Tests/Simulation/Simulation", swiftSettings: settings),
+        tests("Simulation", "Race", ["Simulation"]),
+    ]
 )
