@@ -108,6 +108,7 @@ let package = Package(
         runtime("JSON", ["CSimdjson"]),
         runtime("Logs", ["JSON", logging]),
         runtime("Metrics", ["EventLoops"]),
+        runtime("HTTP", ["CLibuv", "CPicoHTTP", "CRuntime", "EventLoops"]),
 
         // Tests
         tests("Runtime", "Crypto", ["Crypto"]),
@@ -120,5 +121,6 @@ let package = Package(
         .target(
             name: "Simulation", path: "Tests/Simulation/Simulation", swiftSettings: settings),
         tests("Simulation", "Race", ["Simulation"]),
+        tests("Runtime", "HTTP", ["CRuntime", "EventLoops", "HTTP"]),
     ]
 )

@@ -1,0 +1,90 @@
+import Glibc
+
+// What the parsers ask of bytes. All comparisons that ignore case do so for ASCII letters only.
+
+/// Which bytes may stand in a token (RFC 9110, section 5.6.2).
+private let tokenBytes: [Bool] = (0..<256).map { byte in
+    switch UInt8(byte) {
+    case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+        UInt8(ascii: "a")...UInt8(ascii: "z"):
+        true
+    default: "!#$%&'*+-.^_`|~".utf8.contains(UInt8(byte))
+    }
+}
+
+extension UInt8 {
+    @inline(__always)
+    var lowercased: UInt8 { self &- 0x41 < 26 ? self | 0x20 : self }
+
+    var isTokenByte: Bool { tokenBytes[Int(self)] }
+
+    @inline(__always)
+    var isDigit: Bool { self &- 0x30 < 10 }
+
+    /// The value of a hexadecimal digit.
+    @inline(__always)
+    var hexValue: UInt8? {
+        switch self {
+        case 0x30...0x39: self &- 0x30
+        case 0x41...0x46: self &- 0x37
+        case 0x61...0x66: self &- 0x57
+        default: nil
+        }
+    }
+}
+
+extension UnsafeBufferPointer<UInt8> {
+    @inline(__always)
+    func equals(_ text: StaticString) -> Bool {
+        guard count == text.utf8CodeUnitCount, let baseAddress else { return false }
+        return memcmp(baseAddress, text.utf8Start, count) == 0
+    }
+
+    @inline(__always)
+    func equalsIgnoringCase(_ text: StaticString) -> Bool {
+        guard count == text.utf8CodeUnitCount else { return false }
+        let other = text.utf8Start
+        for index in 0..<count where self[index].lowercased != other[index].lowercased {
+            return false
+        }
+        return true
+    }
+
+    func equalsIgnoringCase(_ other: UnsafeBufferPointer<UInt8>) -> Bool {
+        guard count == other.count else { return false }
+        for index in 0..<count where self[index].lowercased != other[index].lowercased {
+            return false
+        }
+        return true
+    }
+
+    /// The bytes without spaces and tabs at both ends.
+    var trimmed: UnsafeBufferPointer<UInt8> {
+        var start = 0
+        var end = count
+        while start < end, self[start] == 0x20 || self[start] == 0x09 { start += 1 }
+        while end > start, self[end - 1] == 0x20 || self[end - 1] == 0x09 { end -= 1 }
+        return UnsafeBufferPointer(rebasing: self[start..<end])
+    }
+
+    var isToken: Bool {
+        guard count > 0 else { return false }
+        return tokenBytes.withUnsafeBufferPointer { table in
+            for byte in self where !table[Int(byte)] { return false }
+            return true
+        }
+    }
+
+    var string: String { String(decoding: self, as: UTF8.self) }
+}
+
+extension String {
+    func equalsIgnoringCase(_ other: String) -> Bool {
+        let left = utf8
+        let right = other.utf8
+        return left.count == right.count
+            && zip(left, right).allSatisfy { $0.lowercased == $1.lowercased }
+    }
+
+    var isToken: Bool { !isEmpty && utf8.allSatisfy(\.isTokenByte) }
+}
