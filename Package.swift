@@ -116,11 +116,11 @@ let package = Package(
         tests("Runtime", "JSON", ["JSON"]),
         tests("Runtime", "Logs", ["JSON", "Logs", logging]),
         tests("Runtime", "Metrics", ["EventLoops", "Metrics"]),
-    ],
-    cxxLanguageStandard: .cxx17
         .target(
             name: "Simulation", path: "Tests/Simulation/Simulation", swiftSettings: settings),
         tests("Simulation", "Race", ["Simulation"]),
         tests("Runtime", "HTTP", ["CRuntime", "EventLoops", "HTTP"]),
     ]
+    ],
+    cxxLanguageStandard: .cxx17
 )
