@@ -120,7 +120,6 @@ let package = Package(
             name: "Simulation", path: "Tests/Simulation/Simulation", swiftSettings: settings),
         tests("Simulation", "Race", ["Simulation"]),
         tests("Runtime", "HTTP", ["CRuntime", "EventLoops", "HTTP"]),
-    ]
     ],
     cxxLanguageStandard: .cxx17
 )
