@@ -113,13 +113,16 @@ let package = Package(
         // Tests
         tests("Runtime", "Crypto", ["Crypto"]),
         tests("Runtime", "EventLoops", ["EventLoops"]),
+        tests("Runtime", "HTTP", ["CRuntime", "EventLoops", "HTTP"]),
         tests("Runtime", "JSON", ["JSON"]),
         tests("Runtime", "Logs", ["JSON", "Logs", logging]),
         tests("Runtime", "Metrics", ["EventLoops", "Metrics"]),
         .target(
-            name: "Simulation", path: "Tests/Simulation/Simulation", swiftSettings: settings),
+            name: "Simulation",
+            path: "Tests/Simulation/Simulation",
+            swiftSettings: settings
+        ),
         tests("Simulation", "Race", ["Simulation"]),
-        tests("Runtime", "HTTP", ["CRuntime", "EventLoops", "HTTP"]),
     ],
     cxxLanguageStandard: .cxx17
 )
