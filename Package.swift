@@ -110,6 +110,9 @@ let package = Package(
         runtime("Metrics", ["EventLoops"]),
         runtime("HTTP", ["CLibuv", "CPicoHTTP", "CRuntime", "EventLoops"]),
 
+        // Storage
+        storage("Sharding", []),
+
         // Tests
         tests("Runtime", "Crypto", ["Crypto"]),
         tests("Runtime", "EventLoops", ["EventLoops"]),
@@ -125,4 +128,8 @@ let package = Package(
         tests("Simulation", "Race", ["Simulation"]),
     ],
     cxxLanguageStandard: .cxx17
+        .target(name: "TestSupport", path: "Tests/Support", swiftSettings: settings),
+        tests("Runtime", "EventLoops", ["EventLoops"]),
+        tests("Storage", "Sharding", ["Sharding"]),
+    ]
 )

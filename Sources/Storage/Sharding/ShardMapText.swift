@@ -1,0 +1,185 @@
+// The stored form of a map: lines of words, the same in etcd and on a node's disk, readable by an operator.
+//
+//     tessera-map 1
+//     generation 7
+//     shard s1 tessera local 1 127.0.0.1:15201/primary/local
+//     buckets s1 1 local open 0-255,300
+//     end 5f1d0c…
+
+extension ShardMap {
+    /// The version of the stored form that this program writes; it refuses any other.
+    package static let textVersion = 1
+
+    /// A stored map is never larger; a longer text is refused unread.
+    package static let textLimit = 1 << 20
+
+    /// The stored form; equal maps have equal texts.
+    package var text: String {
+        var lines = ["tessera-map \(Self.textVersion)", "generation \(generation)"]
+        for shard in shards {
+            let members = shard.members.map(\.text).joined(separator: ",")
+            lines.append(
+                "shard \(shard.id) \(shard.database) \(shard.region) \(shard.weight) \(members)"
+            )
+        }
+        var groups: [Entry: [Int]] = [:]
+        for (bucket, entry) in entries.enumerated() { groups[entry, default: []].append(bucket) }
+        for (entry, buckets) in groups.sorted(by: { $0.value[0] < $1.value[0] }) {
+            let state = entry.closed ? "closed" : "open"
+            lines.append(
+                "buckets \(entry.shard) \(entry.epoch) \(entry.region) \(state) \(ranges(buckets))"
+            )
+        }
+        let body = lines.joined(separator: "\n") + "\n"
+        return body + "end \(String(SipHash.checksum.hash(body.utf8), radix: 16))\n"
+    }
+
+    /// Reads the stored form; a torn or altered text is refused by its last line.
+    package init(text: String) throws(ShardMapError) {
+        guard text.utf8.count <= Self.textLimit else { throw ShardMapError("the text is too long") }
+        let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
+        guard lines.count >= 3, lines.last == "", lines[lines.count - 2].hasPrefix("end ") else {
+            throw ShardMapError("the text is cut off")
+        }
+        guard lines[0] == "tessera-map \(Self.textVersion)" else {
+            throw ShardMapError(
+                "'\(lines[0].prefix(32))' is not a map of version \(Self.textVersion)"
+            )
+        }
+        let body = lines.dropLast(2).joined(separator: "\n") + "\n"
+        let sum = String(SipHash.checksum.hash(body.utf8), radix: 16)
+        guard lines[lines.count - 2] == "end \(sum)" else {
+            throw ShardMapError("the checksum does not match")
+        }
+        var parser = Parser()
+        for line in lines[1..<(lines.count - 2)] { try parser.read(line) }
+        try self.init(
+            generation: parser.generation,
+            entries: parser.allEntries(),
+            shards: parser.shards
+        )
+    }
+
+    private struct Parser {
+        var generation: Int64 = 0
+        var shards: [ShardRecord] = []
+        var entries = [Entry?](repeating: nil, count: BucketID.count)
+
+        mutating func read(_ line: Substring) throws(ShardMapError) {
+            let words = line.split(separator: " ", omittingEmptySubsequences: false)
+            switch (words.first, words.count) {
+            case ("generation", 2): generation = try number(words[1])
+            case ("shard", 6): try readShard(words)
+            case ("buckets", 6): try readBuckets(words)
+            default: throw ShardMapError("cannot read the line '\(line.prefix(80))'")
+            }
+        }
+
+        func allEntries() throws(ShardMapError) -> [Entry] {
+            var all: [Entry] = []
+            for entry in entries {
+                guard let entry else { throw ShardMapError("bucket \(all.count) has no entry") }
+                all.append(entry)
+            }
+            return all
+        }
+
+        private mutating func readShard(_ words: [Substring]) throws(ShardMapError) {
+            let weight: Int = try number(words[4])
+            guard weight >= 0 else { throw ShardMapError("the weight \(weight) is negative") }
+            var members: [ShardRecord.Member] = []
+            for text in words[5].split(separator: ",") {
+                guard let member = ShardRecord.Member(text: text) else {
+                    throw ShardMapError("'\(text)' is not a member")
+                }
+                members.append(member)
+            }
+            shards.append(
+                ShardRecord(
+                    id: try shardID(words[1]),
+                    members: members,
+                    database: String(words[2]),
+                    region: try region(words[3]),
+                    weight: weight
+                )
+            )
+        }
+
+        private mutating func readBuckets(_ words: [Substring]) throws(ShardMapError) {
+            guard words[4] == "open" || words[4] == "closed" else {
+                throw ShardMapError("'\(words[4])' is neither open nor closed")
+            }
+            let entry = Entry(
+                shard: try shardID(words[1]),
+                epoch: Epoch(rawValue: try number(words[2])),
+                region: try region(words[3]),
+                closed: words[4] == "closed"
+            )
+            for part in words[5].split(separator: ",", omittingEmptySubsequences: false) {
+                let ends = part.split(separator: "-", maxSplits: 1)
+                guard let first = ends.first, let last = ends.last else {
+                    throw ShardMapError("'\(part)' is not a range of buckets")
+                }
+                let low: Int = try number(first)
+                let high: Int = try number(last)
+                guard low <= high, low >= 0, high < BucketID.count else {
+                    throw ShardMapError("'\(part)' is not a range of buckets")
+                }
+                for bucket in low...high {
+                    guard entries[bucket] == nil else {
+                        throw ShardMapError("bucket \(bucket) has two entries")
+                    }
+                    entries[bucket] = entry
+                }
+            }
+        }
+
+        private func number<N: FixedWidthInteger>(_ word: Substring) throws(ShardMapError) -> N {
+            guard let number = N(word) else { throw ShardMapError("'\(word)' is not a number") }
+            return number
+        }
+
+        private func shardID(_ word: Substring) throws(ShardMapError) -> ShardID {
+            guard let id = ShardID(String(word)) else {
+                throw ShardMapError("'\(word)' is not a shard's name")
+            }
+            return id
+        }
+
+        private func region(_ word: Substring) throws(ShardMapError) -> Region {
+            guard let region = Region(String(word)) else {
+                throw ShardMapError("'\(word)' is not a region's name")
+            }
+            return region
+        }
+    }
+}
+
+extension ShardRecord.Member {
+    /// `host:port/role/region`.
+    var text: String { "\(host):\(port)/\(role.rawValue)/\(region)" }
+
+    init?(text: some StringProtocol) {
+        let parts = text.split(separator: "/", omittingEmptySubsequences: false)
+        guard parts.count == 3, let colon = parts[0].lastIndex(of: ":"),
+            let port = Int(parts[0][parts[0].index(after: colon)...]),
+            (1...65_535).contains(port), colon > parts[0].startIndex,
+            let role = Role(rawValue: String(parts[1])), let region = Region(String(parts[2]))
+        else { return nil }
+        self.init(host: String(parts[0][..<colon]), port: port, role: role, region: region)
+    }
+}
+
+/// `0-255,300` for ascending numbers.
+private func ranges(_ numbers: [Int]) -> String {
+    var runs: [ClosedRange<Int>] = []
+    for number in numbers {
+        if let last = runs.last, last.upperBound + 1 == number {
+            runs[runs.count - 1] = last.lowerBound...number
+        } else {
+            runs.append(number...number)
+        }
+    }
+    return runs.map { $0.count == 1 ? "\($0.lowerBound)" : "\($0.lowerBound)-\($0.upperBound)" }
+        .joined(separator: ",")
+}
