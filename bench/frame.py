@@ -1,0 +1,213 @@
+"""What every scenario needs: servers as children, CPU time of a process tree, wrk, interleaved rounds."""
+import json
+import os
+import pathlib
+import random
+import re
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import tempfile
+import time
+
+BENCH = pathlib.Path(__file__).resolve().parent
+ROOT = BENCH.parent
+BUILD = ROOT / ".build"
+PEERS = BUILD / "bench-peers"
+
+
+class Unavailable(Exception):
+    """Something that the scenario needs is missing; the message says what to do."""
+
+
+class Server:
+    """A child process that listens on a port, with the CPU time of all its processes."""
+
+    def __init__(self, name, command, port, env=None, log=None, user=None):
+        self.name = name
+        self.port = port
+        self.log = open(log or os.devnull, "ab")
+        self.process = subprocess.Popen(
+            [str(part) for part in command], stdout=self.log, stderr=self.log,
+            stdin=subprocess.DEVNULL, env={**os.environ, **(env or {})}, start_new_session=True,
+            user=user)
+        deadline = time.monotonic() + 20
+        while True:
+            if self.process.poll() is not None:
+                raise Unavailable(f"{name} ended at once with {self.process.returncode}: {command}")
+            try:
+                socket.create_connection(("127.0.0.1", port), 0.2).close()
+                return
+            except OSError:
+                if time.monotonic() > deadline:
+                    self.stop()
+                    raise Unavailable(f"{name} does not listen on port {port}") from None
+                time.sleep(0.05)
+
+    def cpu_seconds(self):
+        return sum(cpu_of(pid) for pid in tree(self.process.pid))
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self.log.close()
+
+
+def tree(pid):
+    """The process and its descendants."""
+    pids = [pid]
+    for parent in pids:
+        try:
+            children = pathlib.Path(f"/proc/{parent}/task/{parent}/children").read_text()
+        except OSError:
+            continue
+        pids += [int(child) for child in children.split()]
+    return pids
+
+
+def cpu_of(pid):
+    """User and system CPU seconds, from the scheduler's nanoseconds of every thread."""
+    total = 0
+    for task in pathlib.Path(f"/proc/{pid}/task").glob("*/schedstat"):
+        try:
+            total += int(task.read_text().split()[0])
+        except (OSError, ValueError, IndexError):
+            continue
+    return total / 1e9
+
+
+class Frame:
+    def __init__(self, options):
+        self.options = options
+        self.random = random.Random(options.seed)
+        self.servers = []
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="tessera-bench-"))
+
+    def close(self):
+        for server in reversed(self.servers):
+            server.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    # What runs
+
+    def start(self, name, command, port, **more):
+        server = Server(name, command, port, log=self.folder / f"{name}.log", **more)
+        self.servers.append(server)
+        return server
+
+    def product(self, name):
+        """A release binary of this package."""
+        binary = BUILD / "release" / name
+        if not binary.exists():
+            raise Unavailable(f"{name} is not built; run cluster/up, or "
+                              "swift build -c release -Xswiftc -enable-testing")
+        return binary
+
+    def c_peer(self, name, *flags):
+        """Compiles bench/peers/NAME.c, once for each change."""
+        source, binary = BENCH / "peers" / f"{name}.c", PEERS / name
+        if not binary.exists() or binary.stat().st_mtime < source.stat().st_mtime:
+            PEERS.mkdir(parents=True, exist_ok=True)
+            subprocess.run(
+                ["cc", "-O2", "-Wall", "-o", str(binary), str(source), *flags], check=True)
+        return binary
+
+    def swift_peer(self, name):
+        """Builds the small package bench/peers/NAME in release mode."""
+        package, scratch = BENCH / "peers" / name, PEERS / f"{name}-build"
+        subprocess.run(
+            ["swift", "build", "-c", "release", "--package-path", str(package),
+             "--scratch-path", str(scratch), "-q"], check=True, stdout=subprocess.DEVNULL)
+        return scratch / "release" / name
+
+    def tool(self, name, package):
+        """The path of a program, or a message that names its Debian package."""
+        for folder in os.environ["PATH"].split(":") + ["/usr/sbin", "/sbin"]:
+            if os.access(f"{folder}/{name}", os.X_OK):
+                return f"{folder}/{name}"
+        raise Unavailable(f"{name} is missing; install it with: apt-get install {package}")
+
+    # How it is measured
+
+    def wrk(self, server, path, headers=()):
+        """Loads one path; returns rps, CPU microseconds a request and latencies in milliseconds."""
+        command = [
+            self.tool("wrk", "wrk"), "-t1", f"-c{self.options.connections}",
+            f"-d{self.options.seconds}s", "--latency",
+            *[part for header in headers for part in ("-H", header)],
+            f"http://127.0.0.1:{server.port}{path}"]
+        before = server.cpu_seconds()
+        out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        used = server.cpu_seconds() - before
+        if re.search(r"Non-2xx|Socket errors", out):
+            raise Unavailable(f"{server.name} answered with errors:\n{out}")
+        requests = int(re.search(r"(\d+) requests in", out).group(1))
+        return {
+            "rps": float(re.search(r"Requests/sec:\s+([\d.]+)", out).group(1)),
+            "cpu_us": used / requests * 1e6,
+            "p50_ms": milliseconds(re.search(r"50%\s+(\S+)", out).group(1)),
+            "p99_ms": milliseconds(re.search(r"99%\s+(\S+)", out).group(1)),
+        }
+
+    def rounds(self, scenario, measures, references):
+        """Runs every measure once a round, in random order, and prints medians and ratios.
+
+        measures: name -> function that returns {metric: value}; references: the peers, in the order in
+        which the other variants are compared with them.
+        """
+        for measure in measures.values():
+            measure()  # Warms caches, connections and branch predictors; not counted.
+        taken = {name: [] for name in measures}
+        for _ in range(self.options.rounds):
+            order = list(measures)
+            self.random.shuffle(order)
+            for name in order:
+                taken[name].append(measures[name]())
+        for name in measures:
+            peers = [peer for peer in references if peer != name] if name not in references else [None]
+            for peer in peers:
+                for metric in taken[name][0]:
+                    self.emit(scenario, name, peer, metric, [r[metric] for r in taken[name]],
+                              [r[metric] for r in taken[peer]] if peer else None)
+
+    def emit(self, scenario, variant, peer, metric, values, peer_values=None):
+        ratio = None
+        if peer_values:
+            ratio = statistics.median(
+                mine / theirs for mine, theirs in zip(values, peer_values) if theirs)
+        row = {
+            "scenario": scenario, "variant": variant, "peer": peer, "metric": metric,
+            "median": round(statistics.median(values), 3), "min": round(min(values), 3),
+            "max": round(max(values), 3), "rounds": len(values),
+            "ratio": None if ratio is None else round(ratio, 3)}
+        if self.options.json:
+            print(json.dumps(row), flush=True)
+        else:
+            beside = f"{row['ratio']:>8} x {peer}" if peer else ""
+            print(f"{variant:28} {metric:12} {row['median']:>12} "
+                  f"[{row['min']} - {row['max']}] {beside}", flush=True)
+
+
+def milliseconds(text):
+    number, unit = re.fullmatch(r"([\d.]+)(us|ms|s|m)", text).groups()
+    return float(number) * {"us": 0.001, "ms": 1, "s": 1000, "m": 60000}[unit]
+
+
+def free_port(start):
+    """The first port from `start` on which nothing listens."""
+    for port in range(start, start + 200):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
+    raise Unavailable(f"no free port from {start} on")
