@@ -113,6 +113,9 @@ let package = Package(
         // Storage
         storage("Sharding", []),
 
+        // Storage
+        storage("Memcache", ["CCrypto", "CLibmemcached", "CRuntime", "EventLoops"]),
+
         // Tests
         tests("Runtime", "Crypto", ["Crypto"]),
         tests("Runtime", "EventLoops", ["EventLoops"]),
