@@ -62,6 +62,16 @@ func storage(_ name: String, _ uses: [Target.Dependency], resources: [Resource] 
     module("Storage", name, uses, resources: resources)
 }
 
+func service(_ name: String, _ uses: [Target.Dependency], exclude: [String] = []) -> Target {
+    .target(
+        name: name,
+        dependencies: uses,
+        path: "Sources/Services/\(name)",
+        exclude: exclude,
+        swiftSettings: settings
+    )
+}
+
 func role(_ name: String, _ uses: [Target.Dependency]) -> Target {
     .executableTarget(
         name: name,
@@ -115,6 +125,8 @@ let package = Package(
 
         // Storage
         storage("Memcache", ["CCrypto", "CLibmemcached", "CRuntime", "EventLoops"]),
+        // Services
+        service("Contracts", ["JSON", "Sharding"]),
 
         // Tests
         tests("Runtime", "Crypto", ["Crypto"]),

@@ -1,0 +1,132 @@
+import Sharding
+
+/// What other services ask of Accounts.
+package protocol AccountsClient: Sendable {
+    /// The accounts that exist among these, batched per shard and cached.
+    func accounts(_ ids: [UserID]) async throws -> [UserID: AccountEntity]
+
+    /// The users behind usernames, compared without case; names that nobody has are left out.
+    func find(usernames: [String]) async throws -> [String: UserID]
+
+    /// Accounts whose username begins with or equals the query, best first.
+    func search(_ query: String, limit: Int) async throws -> [AccountEntity]
+}
+
+extension AccountsClient {
+    package func account(_ id: UserID) async throws -> AccountEntity? {
+        try await accounts([id])[id]
+    }
+
+    package func find(username: String) async throws -> UserID? {
+        try await find(usernames: [username]).values.first
+    }
+}
+
+/// What other services ask of Posts.
+package protocol PostsClient: Sendable {
+    /// The posts among these that exist, are not deleted and may be seen by the viewer.
+    ///
+    /// Hydrated batched per shard, with the viewer's own marks.
+    func statuses(
+        _ ids: [PostID],
+        viewer: UserID?
+    ) async throws -> [PostID: StatusEntity]
+
+    /// Ids of the authors' posts that belong into a home feed, newest first, at most `limit` together.
+    ///
+    /// Batched per shard. Posts with `id < before` and `id > after`; not deleted, not `direct`.
+    func recentPosts(
+        of authors: [UserID],
+        before: PostID?,
+        after: PostID?,
+        limit: Int
+    ) async throws -> [PostID]
+
+    /// The same from the other end: the oldest posts with `id > after`, oldest first.
+    func postsFollowing(
+        _ after: PostID,
+        of authors: [UserID],
+        before: PostID?,
+        limit: Int
+    ) async throws -> [PostID]
+}
+
+/// What other services ask of Graph.
+package protocol GraphClient: Sendable {
+    /// How the viewer stands to each of the users; every id has an answer.
+    func relationships(of viewer: UserID, to ids: [UserID]) async throws -> [RelationshipEntity]
+
+    /// Those of `targets` whom the user follows, from the follower's own rows.
+    func followed(by user: UserID, among targets: [UserID]) async throws -> Set<UserID>
+}
+
+/// What other services ask of Media.
+package protocol MediaClient: Sendable {
+    /// Those media that belong to the owner, are ready, and may be attached to a post.
+    ///
+    /// They stay for at least an hour more, attached or not.
+    func attachable(_ ids: [MediaID], owner: UserID) async throws -> [MediaID:
+        MediaAttachmentEntity]
+
+    /// The media among these that exist, of any owner, batched per shard.
+    func attachments(_ ids: [MediaID]) async throws -> [MediaID: MediaAttachmentEntity]
+
+    /// Changes what an owner says about a photo; nil leaves a value as it is.
+    func describe(
+        _ id: MediaID,
+        owner: UserID,
+        description: String?,
+        focus: MediaAttachmentEntity.Focus?
+    ) async throws
+}
+
+/// Where pictures that belong to no post are kept: avatars and headers.
+package protocol ImageStore: Sendable {
+    /// Checks, strips and stores an uploaded picture; throws a refusal that may be shown.
+    func store(_ image: [UInt8], as use: ImageUse, owner: UserID) async throws -> StoredImage
+}
+
+/// What a picture is for, which decides its size.
+package enum ImageUse: String, Sendable {
+    case avatar
+    case header
+}
+
+/// Public addresses of a stored picture.
+package struct StoredImage: Sendable, Equatable {
+    package var url: String
+    /// The same without motion.
+    package var staticURL: String
+
+    package init(url: String, staticURL: String) {
+        self.url = url
+        self.staticURL = staticURL
+    }
+}
+
+/// Who asks.
+package protocol SessionsClient: Sendable {
+    /// What a bearer token stands for; nil where it is forged, expired or revoked.
+    func verify(_ token: String) async throws -> Authentication?
+}
+
+/// What a valid token says.
+package struct Authentication: Sendable, Equatable {
+    /// Nil for a token of an application by itself.
+    package var user: UserID?
+    package var session: SessionID?
+    package var application: StatusEntity.Client?
+    package var scopes: Scopes
+
+    package init(
+        user: UserID?,
+        session: SessionID?,
+        application: StatusEntity.Client? = nil,
+        scopes: Scopes
+    ) {
+        self.user = user
+        self.session = session
+        self.application = application
+        self.scopes = scopes
+    }
+}

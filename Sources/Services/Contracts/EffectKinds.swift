@@ -1,0 +1,157 @@
+import JSON
+import Sharding
+
+/// The kinds of effects, as their outbox rows name them.
+///
+/// A kind belongs to the service in front of the dot: it alone handles it. Who enqueues it writes the
+/// payload of the same name; a payload that changes its meaning gets a new version of the kind.
+package enum EffectKinds {
+    /// A post is published: into the feeds of its author's followers. ``PostEffect``.
+    package static let feedFanOut = "feed.fanout"
+    /// One range of followers of a fan-out.
+    package static let feedDeliver = "feed.deliver"
+    /// A post is deleted: out of the feeds. ``PostEffect``.
+    package static let feedRetract = "feed.retract"
+    /// A follow has reached the followed's shard: the author's recent posts into one feed.
+    package static let feedBackfill = "feed.backfill"
+    /// A follow has ended: the author's posts out of one feed.
+    package static let feedCleanUp = "feed.cleanup"
+    /// A following row changed: its mirror on the followed's shard.
+    package static let graphEdge = "graph.edge"
+    /// A like changed: the actor's own list. ``FavouriteEffect``.
+    package static let postsFavourite = "posts.favourite"
+    /// A post was attached to a parent on another shard. ``ReplyEffect``.
+    package static let postsReply = "posts.reply"
+    /// A post has taken media: they are no longer anybody's draft. ``MediaAttachedEffect``.
+    package static let mediaAttached = "media.attached"
+    /// A post with media is deleted: their public names end. ``MediaAttachedEffect``.
+    package static let mediaDetached = "media.detached"
+}
+
+/// Payload of `feed.fanout` and `feed.retract`.
+package struct PostEffect: Sendable, Equatable, JSONEncodable {
+    package var post: PostID
+    package var author: UserID
+
+    package init(post: PostID, author: UserID) {
+        self.post = post
+        self.author = author
+    }
+
+    package init?(_ json: JSONValue) {
+        guard let post = json["post"]?.string.flatMap({ PostID($0) }),
+            let author = json["author"]?.string.flatMap({ UserID($0) })
+        else { return nil }
+        self.init(post: post, author: author)
+    }
+
+    package func write(to json: inout JSONWriter) {
+        json.object { json in
+            json.field("post", post.description)
+            json.field("author", author.description)
+        }
+    }
+}
+
+/// Payload of `posts.favourite`: what the actor's own list must say unless it knows better.
+package struct FavouriteEffect: Sendable, Equatable, JSONEncodable {
+    package var actor: UserID
+    package var post: PostID
+    /// Counts up with each like and unlike of one actor on one post.
+    package var version: Int64
+    package var active: Bool
+
+    package init(actor: UserID, post: PostID, version: Int64, active: Bool) {
+        self.actor = actor
+        self.post = post
+        self.version = version
+        self.active = active
+    }
+
+    package init?(_ json: JSONValue) {
+        guard let actor = json["actor"]?.string.flatMap({ UserID($0) }),
+            let post = json["post"]?.string.flatMap({ PostID($0) }),
+            let version = json["version"]?.int64, let active = json["active"]?.bool
+        else { return nil }
+        self.init(actor: actor, post: post, version: version, active: active)
+    }
+
+    package func write(to json: inout JSONWriter) {
+        json.object { json in
+            json.field("actor", actor.description)
+            json.field("post", post.description)
+            json.field("version", version)
+            json.field("active", active)
+        }
+    }
+}
+
+/// Payload of `posts.reply`: a comment exists, or has been deleted, under a parent elsewhere.
+package struct ReplyEffect: Sendable, Equatable, JSONEncodable {
+    package var parent: PostID
+    package var reply: PostID
+    package var author: UserID
+    package var active: Bool
+
+    package init(parent: PostID, reply: PostID, author: UserID, active: Bool) {
+        self.parent = parent
+        self.reply = reply
+        self.author = author
+        self.active = active
+    }
+
+    package init?(_ json: JSONValue) {
+        guard let parent = json["parent"]?.string.flatMap({ PostID($0) }),
+            let reply = json["reply"]?.string.flatMap({ PostID($0) }),
+            let author = json["author"]?.string.flatMap({ UserID($0) }),
+            let active = json["active"]?.bool
+        else { return nil }
+        self.init(parent: parent, reply: reply, author: author, active: active)
+    }
+
+    package func write(to json: inout JSONWriter) {
+        json.object { json in
+            json.field("parent", parent.description)
+            json.field("reply", reply.description)
+            json.field("author", author.description)
+            json.field("active", active)
+        }
+    }
+}
+
+/// Payload of `media.attached` and `media.detached`.
+package struct MediaAttachedEffect: Sendable, Equatable, JSONEncodable {
+    package var post: PostID
+    package var media: [MediaID]
+
+    package init(post: PostID, media: [MediaID]) {
+        self.post = post
+        self.media = media
+    }
+
+    package init?(_ json: JSONValue) {
+        guard let post = json["post"]?.string.flatMap({ PostID($0) }),
+            let ids = json["media"]?.array
+        else { return nil }
+        let media = ids.compactMap { $0.string.flatMap { MediaID($0) } }
+        guard media.count == ids.count else { return nil }
+        self.init(post: post, media: media)
+    }
+
+    package func write(to json: inout JSONWriter) {
+        json.object { json in
+            json.field("post", post.description)
+            json.field("media", media.map(\.description))
+        }
+    }
+}
+
+/// What is counted; the subject is the id of a post or of a user.
+package enum CounterKind: Int16, Sendable, CaseIterable {
+    case likes = 1
+    case replies = 2
+    case reblogs = 3
+    case followers = 10
+    case following = 11
+    case statuses = 12
+}
