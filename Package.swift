@@ -121,10 +121,9 @@ let package = Package(
         runtime("HTTP", ["CLibuv", "CPicoHTTP", "CRuntime", "EventLoops"]),
 
         // Storage
+        storage("Memcache", ["CCrypto", "CLibmemcached", "CRuntime", "EventLoops"]),
         storage("Sharding", []),
 
-        // Storage
-        storage("Memcache", ["CCrypto", "CLibmemcached", "CRuntime", "EventLoops"]),
         // Services
         service("Contracts", ["JSON", "Sharding"]),
 
@@ -141,10 +140,8 @@ let package = Package(
             swiftSettings: settings
         ),
         tests("Simulation", "Race", ["Simulation"]),
+        tests("Storage", "Sharding", ["Sharding"]),
+        .target(name: "TestSupport", path: "Tests/Support", swiftSettings: settings),
     ],
     cxxLanguageStandard: .cxx17
-        .target(name: "TestSupport", path: "Tests/Support", swiftSettings: settings),
-        tests("Runtime", "EventLoops", ["EventLoops"]),
-        tests("Storage", "Sharding", ["Sharding"]),
-    ]
 )
