@@ -90,6 +90,74 @@ func tests(_ layer: String, _ name: String, _ uses: [Target.Dependency]) -> Targ
     )
 }
 
+// Each layer appends its targets, one line each, so that two changes rarely meet in one place.
+
+var targets: [Target] = [
+    library("CCrypto", package: "libcrypto", apt: "libssl-dev"),
+    library("CLibmemcached", package: "libmemcached", apt: "libmemcached-dev"),
+    library("CLibpq", package: "libpq", apt: "libpq-dev"),
+    library("CLibuv", package: "libuv", apt: "libuv1-dev"),
+    library("CPicoHTTP", package: "libh2o", apt: "libh2o-dev"),
+    library("CSodium", package: "libsodium", apt: "libsodium-dev"),
+    shim("CRuntime", links: ["uv"]),
+    shim("CSimdjson", links: ["simdjson"]),
+]
+
+// Runtime
+targets += [
+    runtime("Crypto", ["CCrypto", "CSodium"]),
+    runtime("EventLoops", ["CLibuv", "CRuntime"]),
+    runtime("HTTP", ["CLibuv", "CPicoHTTP", "CRuntime", "EventLoops"]),
+    runtime("JSON", ["CSimdjson"]),
+    runtime("Logs", ["JSON", logging]),
+    runtime("Metrics", ["EventLoops"]),
+]
+
+// Storage
+targets += [
+    storage("Memcache", ["CCrypto", "CLibmemcached", "CRuntime", "EventLoops"]),
+    storage("Sharding", []),
+]
+
+// Services
+targets += []
+
+// Roles
+targets += []
+
+// Bench
+targets += [
+    .executableTarget(
+        name: "loadgen",
+        dependencies: ["EventLoops", "HTTP", "JSON", argumentParser],
+        path: "bench/loadgen",
+        swiftSettings: settings
+    )
+]
+
+// Test support
+targets += [
+    .target(
+        name: "Simulation",
+        path: "Tests/Simulation/Simulation",
+        swiftSettings: settings
+    ),
+    .target(name: "TestSupport", path: "Tests/Support", swiftSettings: settings),
+]
+
+// Tests
+targets += [
+    tests("Bench", "loadgen", ["loadgen"]),
+    tests("Runtime", "Crypto", ["Crypto"]),
+    tests("Runtime", "EventLoops", ["EventLoops"]),
+    tests("Runtime", "HTTP", ["CRuntime", "EventLoops", "HTTP"]),
+    tests("Runtime", "JSON", ["JSON"]),
+    tests("Runtime", "Logs", ["JSON", "Logs", logging]),
+    tests("Runtime", "Metrics", ["EventLoops", "Metrics"]),
+    tests("Simulation", "Race", ["Simulation"]),
+    tests("Storage", "Sharding", ["Sharding"]),
+]
+
 let package = Package(
     name: "tessera",
     dependencies: [
@@ -143,5 +211,6 @@ let package = Package(
         tests("Storage", "Sharding", ["Sharding"]),
         .target(name: "TestSupport", path: "Tests/Support", swiftSettings: settings),
     ],
+    targets: targets,
     cxxLanguageStandard: .cxx17
 )
