@@ -120,7 +120,9 @@ targets += [
 ]
 
 // Services
-targets += []
+targets += [
+    service("Contracts", ["JSON", "Sharding"]),
+]
 
 // Roles
 targets += []
@@ -168,48 +170,6 @@ let package = Package(
             from: "1.4.0",
             traits: ["YAML", "CommandLineArguments"]
         ),
-    ],
-    targets: [
-        // System
-        library("CLibuv", package: "libuv", apt: "libuv1-dev"),
-        library("CLibpq", package: "libpq", apt: "libpq-dev"),
-        library("CLibmemcached", package: "libmemcached", apt: "libmemcached-dev"),
-        library("CCrypto", package: "libcrypto", apt: "libssl-dev"),
-        library("CSodium", package: "libsodium", apt: "libsodium-dev"),
-        library("CPicoHTTP", package: "libh2o", apt: "libh2o-dev"),
-        shim("CRuntime", links: ["uv"]),
-        shim("CSimdjson", links: ["simdjson"]),
-
-        // Runtime
-        runtime("Crypto", ["CCrypto", "CSodium"]),
-        runtime("EventLoops", ["CLibuv", "CRuntime"]),
-        runtime("JSON", ["CSimdjson"]),
-        runtime("Logs", ["JSON", logging]),
-        runtime("Metrics", ["EventLoops"]),
-        runtime("HTTP", ["CLibuv", "CPicoHTTP", "CRuntime", "EventLoops"]),
-
-        // Storage
-        storage("Memcache", ["CCrypto", "CLibmemcached", "CRuntime", "EventLoops"]),
-        storage("Sharding", []),
-
-        // Services
-        service("Contracts", ["JSON", "Sharding"]),
-
-        // Tests
-        tests("Runtime", "Crypto", ["Crypto"]),
-        tests("Runtime", "EventLoops", ["EventLoops"]),
-        tests("Runtime", "HTTP", ["CRuntime", "EventLoops", "HTTP"]),
-        tests("Runtime", "JSON", ["JSON"]),
-        tests("Runtime", "Logs", ["JSON", "Logs", logging]),
-        tests("Runtime", "Metrics", ["EventLoops", "Metrics"]),
-        .target(
-            name: "Simulation",
-            path: "Tests/Simulation/Simulation",
-            swiftSettings: settings
-        ),
-        tests("Simulation", "Race", ["Simulation"]),
-        tests("Storage", "Sharding", ["Sharding"]),
-        .target(name: "TestSupport", path: "Tests/Support", swiftSettings: settings),
     ],
     targets: targets,
     cxxLanguageStandard: .cxx17
