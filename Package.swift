@@ -21,7 +21,7 @@ let configuration = Target.Dependency.product(
     package: "swift-configuration"
 )
 
-func library(_ name: String, package: String, apt: String) -> Target {
+func library(_ name: String, package: String? = nil, apt: String) -> Target {
     .systemLibrary(
         name: name,
         path: "Sources/System/\(name)",
@@ -90,76 +90,6 @@ func tests(_ layer: String, _ name: String, _ uses: [Target.Dependency]) -> Targ
     )
 }
 
-// Each layer appends its targets, one line each, so that two changes rarely meet in one place.
-
-var targets: [Target] = [
-    library("CCrypto", package: "libcrypto", apt: "libssl-dev"),
-    library("CLibmemcached", package: "libmemcached", apt: "libmemcached-dev"),
-    library("CLibpq", package: "libpq", apt: "libpq-dev"),
-    library("CLibuv", package: "libuv", apt: "libuv1-dev"),
-    library("CPicoHTTP", package: "libh2o", apt: "libh2o-dev"),
-    library("CSodium", package: "libsodium", apt: "libsodium-dev"),
-    shim("CRuntime", links: ["uv"]),
-    shim("CSimdjson", links: ["simdjson"]),
-]
-
-// Runtime
-targets += [
-    runtime("Crypto", ["CCrypto", "CSodium"]),
-    runtime("EventLoops", ["CLibuv", "CRuntime"]),
-    runtime("HTTP", ["CLibuv", "CPicoHTTP", "CRuntime", "EventLoops"]),
-    runtime("JSON", ["CSimdjson"]),
-    runtime("Logs", ["JSON", logging]),
-    runtime("Metrics", ["EventLoops"]),
-]
-
-// Storage
-targets += [
-    storage("Memcache", ["CCrypto", "CLibmemcached", "CRuntime", "EventLoops"]),
-    storage("Sharding", []),
-]
-
-// Services
-targets += [
-    service("Contracts", ["JSON", "Sharding"]),
-]
-
-// Roles
-targets += []
-
-// Bench
-targets += [
-    .executableTarget(
-        name: "loadgen",
-        dependencies: ["EventLoops", "HTTP", "JSON", argumentParser],
-        path: "bench/loadgen",
-        swiftSettings: settings
-    )
-]
-
-// Test support
-targets += [
-    .target(
-        name: "Simulation",
-        path: "Tests/Simulation/Simulation",
-        swiftSettings: settings
-    ),
-    .target(name: "TestSupport", path: "Tests/Support", swiftSettings: settings),
-]
-
-// Tests
-targets += [
-    tests("Bench", "loadgen", ["loadgen"]),
-    tests("Runtime", "Crypto", ["Crypto"]),
-    tests("Runtime", "EventLoops", ["EventLoops"]),
-    tests("Runtime", "HTTP", ["CRuntime", "EventLoops", "HTTP"]),
-    tests("Runtime", "JSON", ["JSON"]),
-    tests("Runtime", "Logs", ["JSON", "Logs", logging]),
-    tests("Runtime", "Metrics", ["EventLoops", "Metrics"]),
-    tests("Simulation", "Race", ["Simulation"]),
-    tests("Storage", "Sharding", ["Sharding"]),
-]
-
 let package = Package(
     name: "tessera",
     dependencies: [
@@ -171,6 +101,56 @@ let package = Package(
             traits: ["YAML", "CommandLineArguments"]
         ),
     ],
-    targets: targets,
+    targets: [
+        // System
+        library("CLibuv", package: "libuv", apt: "libuv1-dev"),
+        library("CLibpq", package: "libpq", apt: "libpq-dev"),
+        library("CLibmemcached", package: "libmemcached", apt: "libmemcached-dev"),
+        library("CCrypto", package: "libcrypto", apt: "libssl-dev"),
+        library("CSodium", package: "libsodium", apt: "libsodium-dev"),
+        library("CPicoHTTP", package: "libh2o", apt: "libh2o-dev"),
+        // Its .pc file has a flag that SwiftPM refuses.
+        library("CUtf8proc", apt: "libutf8proc-dev"),
+        shim("CRuntime", links: ["uv"]),
+        shim("CSimdjson", links: ["simdjson"]),
+
+        // Runtime
+        runtime("Crypto", ["CCrypto", "CSodium"]),
+        runtime("EventLoops", ["CLibuv", "CRuntime"]),
+        runtime("JSON", ["CSimdjson"]),
+        runtime("Logs", ["JSON", logging]),
+        runtime("Metrics", ["EventLoops"]),
+        runtime("Normalizing", ["CUtf8proc"]),
+        runtime("HTTP", ["CLibuv", "CPicoHTTP", "CRuntime", "EventLoops"]),
+
+        // Storage
+        storage("Memcache", ["CCrypto", "CLibmemcached", "CRuntime", "EventLoops"]),
+        storage("Sharding", []),
+
+        // Services
+        service(
+            "Accounts",
+            ["Contracts", "Crypto", "HTTP", "JSON", "Normalizing", "Sharding"],
+            exclude: ["Migrations"]
+        ),
+        service("Contracts", ["JSON", "Sharding"]),
+
+        // Tests
+        tests("Runtime", "Crypto", ["Crypto"]),
+        tests("Runtime", "EventLoops", ["EventLoops"]),
+        tests("Runtime", "HTTP", ["CRuntime", "EventLoops", "HTTP"]),
+        tests("Runtime", "JSON", ["JSON"]),
+        tests("Runtime", "Logs", ["JSON", "Logs", logging]),
+        tests("Runtime", "Metrics", ["EventLoops", "Metrics"]),
+        tests("Runtime", "Normalizing", ["Normalizing"]),
+        .target(
+            name: "Simulation",
+            path: "Tests/Simulation/Simulation",
+            swiftSettings: settings
+        ),
+        tests("Simulation", "Race", ["Accounts", "Contracts", "Sharding", "Simulation"]),
+        tests("Storage", "Sharding", ["Sharding"]),
+        .target(name: "TestSupport", path: "Tests/Support", swiftSettings: settings),
+    ],
     cxxLanguageStandard: .cxx17
 )
