@@ -28,7 +28,7 @@ def run(frame):
     c = frame.start("c-libuv", [frame.c_peer("hello", "-luv"), port], port)
     web = nginx(frame)
     port = free_port(20420)
-    bird = frame.start("hummingbird", [frame.swift_peer("hummingbird"), port], port)
+    bird = frame.start("hummingbird", [frame.swift_peer("hummingbird-peer"), port], port)
     port = free_port(20430)
     tessera = frame.start(
         "tessera", [frame.product("benchnode"), "--port", port, "--loops", "1"], port)

@@ -8,7 +8,7 @@ let package = Package(
     ],
     targets: [
         .executableTarget(
-            name: "hummingbird",
+            name: "hummingbird-peer",
             dependencies: [.product(name: "Hummingbird", package: "hummingbird")],
             path: "Sources/hello")
     ]
