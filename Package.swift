@@ -134,6 +134,13 @@ let package = Package(
             exclude: ["Migrations"]
         ),
         service("Contracts", ["JSON", "Sharding"]),
+        service(
+            "ServiceKit",
+            [
+                "Contracts", "Crypto", "EventLoops", "HTTP", "JSON", "Logs", "Metrics", "Sharding",
+                logging,
+            ]
+        ),
 
         // Tests
         tests("Runtime", "Crypto", ["Crypto"]),
