@@ -124,7 +124,7 @@ let package = Package(
         runtime("HTTP", ["CLibuv", "CPicoHTTP", "CRuntime", "EventLoops"]),
 
         // Storage
-        storage("Memcache", ["CCrypto", "CLibmemcached", "CRuntime", "EventLoops"]),
+        storage("Memcache", ["CLibmemcached", "CRuntime", "Crypto", "EventLoops"]),
         storage("Sharding", []),
 
         // Services
@@ -156,6 +156,7 @@ let package = Package(
             swiftSettings: settings
         ),
         tests("Simulation", "Race", ["Accounts", "Contracts", "Sharding", "Simulation"]),
+        tests("Storage", "Memcache", ["EventLoops", "Memcache"]),
         tests("Storage", "Sharding", ["Sharding"]),
         .target(name: "TestSupport", path: "Tests/Support", swiftSettings: settings),
     ],

@@ -1,5 +1,5 @@
-import CCrypto
 import CLibmemcached
+import Crypto
 
 /// What a cache node holds; each kind of data has nodes of its own, sized and watched apart.
 package enum CachePool: String, CaseIterable, Sendable {
@@ -52,13 +52,9 @@ package struct CacheKey: Hashable, Sendable, CustomStringConvertible {
 
     /// `#` and 64 hexadecimal digits.
     private static func digest(of name: String) -> String {
-        var bytes = [UInt8](repeating: 0, count: Int(SHA256_DIGEST_LENGTH))
-        var name = name
-        // SHA256 reads `count` bytes and writes 32; neither pointer outlives the call.
-        _ = name.withUTF8 { SHA256($0.baseAddress, $0.count, &bytes) }
         let digits = Array("0123456789abcdef".utf8)
         var text: [UInt8] = [UInt8(ascii: "#")]
-        for byte in bytes {
+        for byte in Digest.sha256(name) {
             text.append(digits[Int(byte >> 4)])
             text.append(digits[Int(byte & 15)])
         }

@@ -1,0 +1,277 @@
+import EventLoops
+import Memcache
+import Synchronization
+import Testing
+
+/// What every cache client must do, whatever its protocol.
+///
+/// `makeClient` is called on each of two loops; both clients talk to the same nodes.
+struct CacheContract {
+    let makeClient: @Sendable (EventLoop) -> any CacheClient
+
+    /// Runs `body` on a loop of its own with a client of its own.
+    func withClient<T: Sendable>(
+        _ body: @escaping @Sendable (any CacheClient, EventLoop) async throws -> T
+    ) async throws -> T {
+        let group = LoopGroup(count: 1)
+        let loop = group.loops[0]
+        let result: Result<T, any Error> = await withCheckedContinuation { done in
+            loop.spawn {
+                let client = makeClient(loop)
+                do {
+                    done.resume(returning: .success(try await body(client, loop)))
+                } catch {
+                    done.resume(returning: .failure(error))
+                }
+            }
+        }
+        group.stopAndJoin()
+        return try result.get()
+    }
+
+    func valuesOfAllKindsComeBack() async throws {
+        let values: [[UInt8]] = [
+            [], [0], Array("END\r\nVALUE x 0 1\r\n".utf8), Array(repeating: 255, count: 4096),
+            (0..<900_000).map { UInt8(truncatingIfNeeded: $0) },
+        ]
+
+        let read = try await withClient { client, _ in
+            var read: [[UInt8]?] = []
+            for (index, value) in values.enumerated() {
+                await client.set(CacheKey(.object, "kind-\(index)"), value, ttl: .seconds(60))
+                read.append(await client.get(CacheKey(.object, "kind-\(index)")))
+            }
+            return read
+        }
+
+        #expect(read == values)
+    }
+
+    func manyKeysComeBackAtOnce() async throws {
+        let keys = (0..<1000).map { CacheKey(.feed, "many-\($0)") }
+
+        let found = try await withClient { client, _ in
+            for (index, key) in keys.enumerated() where index % 3 != 0 {
+                await client.set(key, Array(key.name.utf8), ttl: .seconds(60))
+            }
+            return await client.get(keys + keys.prefix(10))
+        }
+
+        #expect(found.count == keys.indices.count { $0 % 3 != 0 })
+        #expect(found.allSatisfy { $0.value == Array($0.key.name.utf8) })
+    }
+
+    func strangeNamesAreKeys() async throws {
+        let names = [
+            "with space", "line\r\nset evil 0 0 1\r\nx", "", String(repeating: "long", count: 500),
+            "ünïcödé", "\u{0}", "tab\t", String(repeating: "long", count: 500) + "er",
+        ]
+
+        let read = try await withClient { client, _ in
+            for (index, name) in names.enumerated() {
+                await client.set(CacheKey(.session, name), [UInt8(index)], ttl: .seconds(60))
+            }
+            var read: [[UInt8]?] = []
+            for name in names { read.append(await client.get(CacheKey(.session, name))) }
+            return read
+        }
+
+        #expect(read == names.indices.map { [UInt8($0)] })
+    }
+
+    func addAndDelete() async throws {
+        let key = CacheKey(.object, "add")
+
+        try await withClient { client, _ in
+            #expect(await client.add(key, [1], ttl: .seconds(60)))
+            #expect(await !client.add(key, [2], ttl: .seconds(60)))
+            #expect(await client.get(key) == [1])
+            #expect(await client.delete([key]))
+            #expect(await client.get(key) == nil)
+            #expect(await client.delete([key]), "what is not there is gone")
+        }
+    }
+
+    func aTooLargeValueTakesTheOldOneAway() async throws {
+        let key = CacheKey(.object, "large")
+
+        try await withClient { client, _ in
+            await client.set(key, [1], ttl: .seconds(60))
+            let large = [UInt8](repeating: 1, count: CacheLimits.valueBytes + 1)
+            await client.set(key, large, ttl: .seconds(60))
+            #expect(await client.get(key) == nil)
+        }
+    }
+
+    func aFillLoadsOnce() async throws {
+        let key = CacheKey(.object, "fill")
+
+        try await withClient { client, _ in
+            let first = try await client.fill(key, ttl: .seconds(60)) { [1] }
+            let second = try await client.fill(key, ttl: .seconds(60)) { [2] }
+            #expect(first == [1])
+            #expect(second == [1])
+        }
+    }
+
+    func anAbsentOrFailedLoadLeavesNothingBehind() async throws {
+        struct Broken: Error {}
+        let key = CacheKey(.object, "absent")
+
+        try await withClient { client, _ in
+            let absent = try await client.fill(key, ttl: .seconds(60)) { nil }
+            #expect(absent == nil)
+            await #expect(throws: Broken.self) {
+                try await client.fill(key, ttl: .seconds(60)) { throw Broken() }
+            }
+            #expect(await client.add(key, [1], ttl: .seconds(60)), "no marker is left")
+        }
+    }
+
+    func aDeleteBetweenLoadAndStoreWins() async throws {
+        let key = CacheKey(.object, "resurrect")
+
+        try await withClient { client, _ in
+            let answered = try await client.fill(key, ttl: .seconds(60)) {
+                let old: [UInt8] = [1]
+                #expect(await client.delete([key]))
+                return old
+            }
+            #expect(answered == [1])
+            #expect(await client.get(key) == nil)
+        }
+    }
+
+    func aDeleteAndASecondFillBetweenLoadAndStoreWin() async throws {
+        let key = CacheKey(.object, "overtaken")
+
+        try await withClient { client, _ in
+            let old = try await client.fill(key, ttl: .seconds(60)) {
+                let old: [UInt8] = [1]
+                #expect(await client.delete([key]))
+                let new = try await client.fill(key, ttl: .seconds(60)) { [2] }
+                #expect(new == [2])
+                return old
+            }
+            #expect(old == [1])
+            #expect(await client.get(key) == [2])
+        }
+    }
+
+    func aMarkerIsNoValue() async throws {
+        let key = CacheKey(.object, "marker")
+
+        try await withClient { client, _ in
+            guard case .owned(let token) = await client.reserve(key) else {
+                Issue.record("the key was free")
+                return
+            }
+            #expect(await client.get(key) == nil)
+            #expect(await client.get([key]).isEmpty)
+            #expect(await client.reserve(key) == .taken)
+            #expect(await client.store(key, [7], ttl: .seconds(60), token: token))
+            #expect(await client.reserve(key) == .filled([7]))
+            #expect(await !client.store(key, [8], ttl: .seconds(60), token: token), "used once")
+        }
+    }
+
+    /// Writers raise a version in the truth and then delete; readers fill. Whoever begins to read after a delete
+    /// was answered sees that version or a later one, on either client.
+    func noReaderGoesBack(seed: UInt64, writes: Int) async throws {
+        let worst = try await farthestBack(seed: seed, writes: writes)
+
+        #expect(worst == 0, "seed \(seed)")
+    }
+
+    /// By how many versions a reader of ``noReaderGoesBack(seed:writes:)`` went back; zero or below.
+    func farthestBack(seed: UInt64, writes: Int) async throws -> Int {
+        let race = CacheRace(seed: seed)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for side in 0..<2 {
+                group.addTask {
+                    try await withClient { client, loop in
+                        var random = SeededGenerator(seed: seed &+ UInt64(side))
+                        for _ in 0..<writes {
+                            try await race.turn(client, loop, &random)
+                        }
+                    }
+                }
+            }
+            try await group.waitForAll()
+        }
+        return race.worst
+    }
+}
+
+/// Items whose truth changes while two clients read them through their caches.
+private final class CacheRace: Sendable {
+    static let items = 4
+
+    private let name: String
+    private let state = Mutex(State())
+
+    private struct State {
+        /// The version in the truth.
+        var truth = Array(repeating: 0, count: CacheRace.items)
+        /// The version whose delete was answered.
+        var settled = Array(repeating: 0, count: CacheRace.items)
+        var worst = 0
+    }
+
+    init(seed: UInt64) { name = "race-\(seed)" }
+
+    /// How far a reader saw less than what was settled before it began; zero or below.
+    var worst: Int { state.withLock { $0.worst } }
+
+    func turn(
+        _ client: any CacheClient,
+        _ loop: EventLoop,
+        _ random: inout SeededGenerator
+    ) async throws {
+        let item = Int.random(in: 0..<CacheRace.items, using: &random)
+        try await read(client, loop, item, slow: Int.random(in: 0..<4, using: &random) == 0)
+        if Int.random(in: 0..<3, using: &random) == 0 { await write(client, item) }
+    }
+
+    private func key(_ item: Int) -> CacheKey { CacheKey(.feed, "\(name)-\(item)") }
+
+    private func read(
+        _ client: any CacheClient,
+        _ loop: EventLoop,
+        _ item: Int,
+        slow: Bool
+    ) async throws {
+        let floor = state.withLock { $0.settled[item] }
+        let value = try await client.fill(key(item), ttl: .seconds(60)) {
+            let version = state.withLock { $0.truth[item] }
+            if slow { try await loop.sleep(for: .milliseconds(1)) }
+            return Array("\(version)".utf8)
+        }
+        let seen = Int(String(decoding: value ?? [], as: UTF8.self)) ?? -1
+        state.withLock { $0.worst = min($0.worst, seen - floor) }
+    }
+
+    private func write(_ client: any CacheClient, _ item: Int) async {
+        let version = state.withLock { state in
+            state.truth[item] += 1
+            return state.truth[item]
+        }
+        #expect(await client.delete([key(item)]))
+        state.withLock { $0.settled[item] = max($0.settled[item], version) }
+    }
+}
+
+/// splitmix64: the same seed draws the same numbers for ever.
+struct SeededGenerator: RandomNumberGenerator {
+    private var state: UInt64
+
+    init(seed: UInt64) { state = seed }
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var z = state
+        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+        return z ^ (z >> 31)
+    }
+}

@@ -1,0 +1,239 @@
+import EventLoops
+import Memcache
+import Testing
+
+/// The client on libmemcached against real memcached processes.
+@Suite(.serialized) struct MemcachedClientTests {
+    let nodes: [MemcachedProcess]
+    let contract: CacheContract
+
+    init() throws {
+        let nodes = [try MemcachedProcess(), try MemcachedProcess()]
+        let map = CacheSlotMap(nodes: nodes.map { CacheNode(host: "127.0.0.1", port: $0.port) })
+        self.nodes = nodes
+        contract = CacheContract { loop in
+            MemcachedClient(loop: loop, pools: [.feed: map, .object: map, .session: map])
+        }
+    }
+
+    // MARK: The contract
+
+    @Test func `values of all kinds come back`() async throws {
+        try await contract.valuesOfAllKindsComeBack()
+    }
+
+    @Test func `many keys come back at once`() async throws {
+        try await contract.manyKeysComeBackAtOnce()
+    }
+
+    @Test func `strange names are keys`() async throws { try await contract.strangeNamesAreKeys() }
+
+    @Test func `add puts only where nothing is, and delete takes away`() async throws {
+        try await contract.addAndDelete()
+    }
+
+    @Test func `a value that is too large takes the old one away`() async throws {
+        try await contract.aTooLargeValueTakesTheOldOneAway()
+    }
+
+    @Test func `a fill loads once`() async throws { try await contract.aFillLoadsOnce() }
+
+    @Test func `an absent or failed load leaves nothing behind`() async throws {
+        try await contract.anAbsentOrFailedLoadLeavesNothingBehind()
+    }
+
+    @Test func `a delete between load and store wins`() async throws {
+        try await contract.aDeleteBetweenLoadAndStoreWins()
+    }
+
+    @Test func `a delete and a second fill between load and store win`() async throws {
+        try await contract.aDeleteAndASecondFillBetweenLoadAndStoreWin()
+    }
+
+    @Test func `a marker is no value`() async throws { try await contract.aMarkerIsNoValue() }
+
+    @Test func `no reader goes back behind a delete that was answered`() async throws {
+        let seed = UInt64.random(in: 0...UInt64.max)
+        try await contract.noReaderGoesBack(seed: seed, writes: 1500)
+    }
+
+    @Test func `the race catches a client that stores without looking at its token`() async throws {
+        let makeClient = contract.makeClient
+        let careless = CacheContract { CarelessClient(client: makeClient($0)) }
+
+        #expect(try await careless.farthestBack(seed: 1, writes: 1500) < 0)
+    }
+
+    // MARK: Nodes that fail
+
+    /// A key on the first node, and one on the second.
+    private func keys(_ name: String) -> (first: CacheKey, second: CacheKey) {
+        let map = CacheSlotMap(nodes: nodes.map { CacheNode(host: "127.0.0.1", port: $0.port) })
+        let all = (0..<1000).map { CacheKey(.object, "\(name)-\($0)") }
+        return (
+            all.first { map.owner(of: $0.slot) == 0 }!, all.first { map.owner(of: $0.slot) == 1 }!
+        )
+    }
+
+    @Test func `a stopped node costs its own keys a bounded time, and others nothing`() async throws
+    {
+        let (stopped, healthy) = keys("stopped")
+        let first = nodes[0]
+
+        try await contract.withClient { client, loop in
+            await client.set(stopped, [1], ttl: .seconds(60))
+            await client.set(healthy, [2], ttl: .seconds(60))
+            try first.stop()
+
+            async let slow = timed { await client.get(stopped) }
+            var longest = Duration.zero
+            for _ in 0..<50 {
+                let (value, took) = await timed { await client.get(healthy) }
+                #expect(value == [2])
+                longest = max(longest, took)
+            }
+            #expect(longest < .milliseconds(100), "\(longest)")
+            let (value, took) = await slow
+            #expect(value == nil)
+            #expect(took < .milliseconds(800), "\(took)")
+
+            let (_, later) = await timed { await client.get(stopped) }
+            #expect(later < .milliseconds(20), "a node known to be down costs nothing: \(later)")
+
+            first.resume()
+            let back = await eventually(loop) { await client.get(stopped) == [1] }
+            #expect(back, "nothing was changed meanwhile, so what is there still holds")
+        }
+    }
+
+    @Test func `a node that missed a delete comes back without what it held`() async throws {
+        let (key, _) = keys("missed")
+        let first = nodes[0]
+
+        try await contract.withClient { client, loop in
+            await client.set(key, [1], ttl: .seconds(60))
+            try first.stop()
+            #expect(await !client.delete([key]))
+
+            first.resume()
+            let back = await eventually(loop) { await client.add(key, [2], ttl: .seconds(60)) }
+            #expect(back)
+            #expect(await client.get(key) == [2])
+        }
+    }
+
+    @Test func `a killed node is a miss, and serves again after its restart`() async throws {
+        let (key, healthy) = keys("killed")
+        let first = nodes[0]
+
+        try await contract.withClient { client, loop in
+            await client.set(key, [1], ttl: .seconds(60))
+            await client.set(healthy, [2], ttl: .seconds(60))
+            first.kill()
+            #expect(await client.get([key, healthy]) == [healthy: [2]])
+            let loaded = try await client.fill(key, ttl: .seconds(60)) { [3] }
+            #expect(loaded == [3])
+
+            try first.start()
+            let back = await eventually(loop) { await client.add(key, [4], ttl: .seconds(60)) }
+            #expect(back)
+            #expect(await client.get(key) == [4])
+        }
+    }
+
+    @Test func `a restart between two calls is not an outage`() async throws {
+        let (key, _) = keys("restart")
+        let first = nodes[0]
+
+        try await contract.withClient { client, _ in
+            await client.set(key, [1], ttl: .seconds(60))
+            first.kill()
+            try first.start()
+            #expect(await client.get(key) == nil)
+            await client.set(key, [2], ttl: .seconds(60))
+            #expect(await client.get(key) == [2])
+        }
+    }
+
+    @Test func `a reservation of before a restart stores nothing after it`() async throws {
+        let (key, _) = keys("token")
+        let first = nodes[0]
+
+        try await contract.withClient { client, _ in
+            guard case .owned(let old) = await client.reserve(key) else {
+                Issue.record("the key was free")
+                return
+            }
+            first.kill()
+            try first.start()
+            // memcached counts from one again, so the new marker may well have the old number.
+            guard case .owned(let new) = await client.reserve(key) else {
+                Issue.record("the node is empty")
+                return
+            }
+            #expect(await !client.store(key, [1], ttl: .seconds(60), token: old))
+            #expect(await client.store(key, [2], ttl: .seconds(60), token: new))
+        }
+    }
+
+    @Test func `a client without nodes misses`() async throws {
+        let empty = CacheContract { MemcachedClient(loop: $0, pools: [:]) }
+
+        try await empty.withClient { client, _ in
+            let key = CacheKey(.feed, "x")
+            await client.set(key, [1], ttl: .seconds(1))
+            #expect(await client.get(key) == nil)
+            let loaded = try await client.fill(key, ttl: .seconds(1)) { [2] }
+            #expect(loaded == [2])
+            #expect(await !client.delete([key]))
+        }
+    }
+}
+
+/// Breaks the contract on purpose: what it loaded may resurrect.
+private struct CarelessClient: CacheClient {
+    let client: any CacheClient
+
+    func get(_ key: CacheKey) async -> [UInt8]? { await client.get(key) }
+
+    func get(_ keys: [CacheKey]) async -> [CacheKey: [UInt8]] { await client.get(keys) }
+
+    func set(_ key: CacheKey, _ value: [UInt8], ttl: Duration) async {
+        await client.set(key, value, ttl: ttl)
+    }
+
+    func add(_ key: CacheKey, _ value: [UInt8], ttl: Duration) async -> Bool {
+        await client.add(key, value, ttl: ttl)
+    }
+
+    func delete(_ keys: [CacheKey]) async -> Bool { await client.delete(keys) }
+
+    func reserve(_ key: CacheKey) async -> CacheReservation { await client.reserve(key) }
+
+    func store(
+        _ key: CacheKey,
+        _ value: [UInt8],
+        ttl: Duration,
+        token: CacheToken
+    ) async -> Bool {
+        await client.set(key, value, ttl: ttl)
+        return true
+    }
+}
+
+private func timed<T: Sendable>(_ body: () async -> T) async -> (T, Duration) {
+    let start = ContinuousClock.now
+    let value = await body()
+    return (value, ContinuousClock.now - start)
+}
+
+/// Asks until the answer is true, for five seconds.
+private func eventually(_ loop: EventLoop, _ body: () async -> Bool) async -> Bool {
+    let end = ContinuousClock.now + .seconds(5)
+    while ContinuousClock.now < end {
+        if await body() { return true }
+        // Only a cancelled test is woken early, and then the loop above ends soon anyway.
+        try? await loop.sleep(for: .milliseconds(20))
+    }
+    return false
+}
