@@ -157,8 +157,14 @@ let package = Package(
         ),
         tests("Simulation", "Race", ["Accounts", "Contracts", "Sharding", "Simulation"]),
         tests("Storage", "Memcache", ["EventLoops", "Memcache"]),
+        tests("Storage", "Database", ["Sharding", "TestSupport"]),
         tests("Storage", "Sharding", ["Sharding"]),
-        .target(name: "TestSupport", path: "Tests/Support", swiftSettings: settings),
+        .target(
+            name: "TestSupport",
+            dependencies: ["EventLoops"],
+            path: "Tests/Support",
+            swiftSettings: settings
+        ),
     ],
     cxxLanguageStandard: .cxx17
 )

@@ -1,0 +1,81 @@
+import Glibc
+
+/// A database on a real server that is set up as a shard: roles, migrations, and every bucket its own.
+package struct TestShard: Sendable {
+    package let server: PostgresServer
+    package let database: String
+    package let id: String
+
+    package var host: String { server.host }
+    package var port: Int { server.port }
+
+    /// Makes a shard with the migrations of `modules`, applied in this order after those of `Database`.
+    ///
+    /// The roles are `migrate`, `app` and `worker`; each role's password is its name and `-secret`.
+    package static func make(
+        id: String = "s1",
+        modules: [String] = [],
+        on server: PostgresServer? = nil
+    ) async throws -> TestShard {
+        let chosen: PostgresServer
+        if let server { chosen = server } else { chosen = try await .shared() }
+        let database = try await chosen.newDatabase()
+        let shard = TestShard(server: chosen, database: database, id: id)
+        try await shard.makeRoles()
+        for module in ["Database"] + modules { try await shard.migrate(module) }
+        try await shard.own(0...1_023)
+        return shard
+    }
+
+    /// Runs SQL as `user`, by psql.
+    @discardableResult
+    package func psql(_ sql: String, user: String = "mover") async throws -> String {
+        try await server.psql(sql, database: database, user: user)
+    }
+
+    /// Makes the shard the owner of `buckets` at epoch 1, and records its name.
+    package func own(_ buckets: ClosedRange<Int>) async throws {
+        try await psql(
+            """
+            INSERT INTO control.shard (id) VALUES ('\(id)') ON CONFLICT DO NOTHING;
+            INSERT INTO control.bucket_owner (bucket, epoch, state)
+            SELECT bucket, 1, 'own'
+            FROM generate_series(\(buckets.lowerBound), \(buckets.upperBound)) AS bucket
+            ON CONFLICT DO NOTHING;
+            """
+        )
+    }
+
+    /// Applies the files of `Sources/*/<module>/Migrations`, each in a transaction, as the role `migrate`.
+    package func migrate(_ module: String) async throws {
+        let found = try await runCommand([
+            "/bin/sh", "-c", "ls \"$1\"/Sources/*/\"$2\"/Migrations/m*.sql | sort", "sh",
+            packageRoot, module,
+        ])
+        let files = found.output.split(separator: "\n").map(String.init)
+        guard !files.isEmpty else { throw TestSupportError("\(module) has no migrations") }
+        for file in files {
+            try await server.psql(
+                readText(file) ?? "",
+                database: database,
+                user: "migrate",
+                singleTransaction: true
+            )
+        }
+    }
+
+    private func makeRoles() async throws {
+        let roles = ["migrate", "app", "worker"].map { role in
+            """
+            DO $$ BEGIN
+                CREATE ROLE \(role) LOGIN PASSWORD '\(role)-secret';
+            EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
+            END $$;
+            """
+        }
+        try await psql(
+            roles.joined(separator: "\n")
+                + "GRANT CREATE, CONNECT ON DATABASE \(database) TO migrate;"
+        )
+    }
+}
