@@ -155,6 +155,7 @@ let package = Package(
             path: "Tests/Simulation/Simulation",
             swiftSettings: settings
         ),
+        tests("Services", "Accounts", ["Accounts", "Contracts", "Crypto", "Sharding"]),
         tests("Simulation", "Race", ["Accounts", "Contracts", "Sharding", "Simulation"]),
         tests("Storage", "Memcache", ["EventLoops", "Memcache"]),
         tests("Storage", "Database", ["Sharding", "TestSupport"]),
