@@ -1,0 +1,119 @@
+package import Sharding
+
+/// One SQL statement with its values: text for PostgreSQL's parser, and bindings that never meet it.
+///
+/// Written as a string literal, in which `\(value)` binds: it becomes `$n` and the value travels beside the
+/// text in binary. `\(unsafe: "…")` pastes text, for names that the program itself has chosen;
+/// `\(fragment: sql)` puts another piece of SQL in, bindings included.
+package struct SQL: ExpressibleByStringInterpolation, Sendable {
+    package private(set) var text: String
+    package private(set) var bindings: Bindings
+
+    package init(stringLiteral text: String) {
+        self.text = text
+        bindings = Bindings()
+    }
+
+    package init(stringInterpolation: StringInterpolation) {
+        self = stringInterpolation.sql
+    }
+
+    /// A statement without bindings, from text that the program itself made.
+    package init(unsafe text: String) {
+        self.init(stringLiteral: text)
+    }
+
+    package static func + (head: SQL, tail: SQL) -> SQL {
+        var joined = head
+        joined.append(tail)
+        return joined
+    }
+
+    package static func += (head: inout SQL, tail: SQL) {
+        head.append(tail)
+    }
+
+    /// Appends `fragment` with its placeholders numbered on from this statement's own.
+    package mutating func append(_ fragment: SQL) {
+        let source = fragment.text.utf8
+        var copied = source.startIndex
+        for index in fragment.bindings.specs.indices {
+            let spec = fragment.bindings.specs[index]
+            let placeholder = source.index(source.startIndex, offsetBy: Int(spec.textOffset))
+            text += fragment.text[copied..<placeholder]
+            appendPlaceholder()
+            bindings.copy(index, of: fragment.bindings)
+            copied = source.index(placeholder, offsetBy: decimalDigits(index + 1) + 1)
+        }
+        text += fragment.text[copied...]
+    }
+
+    private mutating func bind(_ value: some PostgresBindable) {
+        appendPlaceholder()
+        bindings.append(value)
+    }
+
+    private mutating func appendPlaceholder() {
+        bindings.nextTextOffset = UInt32(text.utf8.count)
+        text += "$"
+        text += String(bindings.count + 1)
+    }
+
+    package struct StringInterpolation: StringInterpolationProtocol, Sendable {
+        fileprivate var sql = SQL(stringLiteral: "")
+
+        package init(literalCapacity: Int, interpolationCount: Int) {
+            sql.text.reserveCapacity(literalCapacity + 3 * interpolationCount)
+            sql.bindings.reserve(interpolationCount)
+        }
+
+        package mutating func appendLiteral(_ literal: String) {
+            sql.text += literal
+        }
+
+        package mutating func appendInterpolation(_ value: some PostgresBindable) {
+            sql.bind(value)
+        }
+
+        package mutating func appendInterpolation(unsafe text: String) {
+            sql.text += text
+        }
+
+        package mutating func appendInterpolation(fragment: SQL) {
+            sql.append(fragment)
+        }
+
+        // Ids cannot conform by a protocol extension, so they have overloads of their own; a type that
+        // conforms to both takes the one above.
+
+        @_disfavoredOverload
+        package mutating func appendInterpolation(_ id: some RoutedID) {
+            sql.bind(id.rawValue)
+        }
+
+        @_disfavoredOverload
+        package mutating func appendInterpolation<ID: RoutedID>(_ id: ID?) {
+            sql.bind(id?.rawValue)
+        }
+
+        @_disfavoredOverload
+        package mutating func appendInterpolation<ID: RoutedID>(_ ids: [ID]) {
+            sql.bind(ids.map(\.rawValue))
+        }
+
+        @_disfavoredOverload
+        package mutating func appendInterpolation<ID: RoutedID>(_ ids: [ID?]) {
+            sql.bind(ids.map { $0?.rawValue })
+        }
+    }
+}
+
+private func decimalDigits(_ value: Int) -> Int {
+    var digits = 1
+    var rest = value / 10
+    while rest > 0 {
+        digits += 1
+        rest /= 10
+    }
+    return digits
+}
