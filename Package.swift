@@ -125,7 +125,6 @@ let package = Package(
 
         // Storage
         storage("Memcache", ["CLibmemcached", "CRuntime", "Crypto", "EventLoops"]),
-        storage("Memcache", ["CCrypto", "CLibmemcached", "CRuntime", "EventLoops"]),
         storage("Postgres", ["CLibpq", "CLibuv", "EventLoops", "Sharding"]),
         storage("Sharding", []),
 
@@ -161,8 +160,7 @@ let package = Package(
         tests("Simulation", "Race", ["Accounts", "Contracts", "Sharding", "Simulation"]),
         tests("Storage", "Memcache", ["EventLoops", "Memcache"]),
         tests("Storage", "Database", ["Sharding", "TestSupport"]),
-        tests("Simulation", "Race", ["Simulation"]),
-        tests("Storage", "Postgres", ["EventLoops", "Postgres", "Sharding"]),
+        tests("Storage", "Postgres", ["EventLoops", "Postgres", "Sharding", "TestSupport"]),
         tests("Storage", "Sharding", ["Sharding"]),
         .target(
             name: "TestSupport",
