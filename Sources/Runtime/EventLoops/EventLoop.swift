@@ -152,6 +152,16 @@ package final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable
         }
     }
 
+    /// Starts a task like ``spawn(_:)`` and returns it, for callers that may cancel it; on the loop only.
+    package func spawnTask(_ body: @escaping @Sendable () async -> Void) -> Task<Void, Never> {
+        assertOnLoop()
+        liveTasks += 1
+        return Task.immediate(executorPreference: self) {
+            await body()
+            self.taskEnded()
+        }
+    }
+
     private func taskEnded() {
         assertOnLoop()
         liveTasks -= 1

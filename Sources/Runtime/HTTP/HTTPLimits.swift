@@ -32,6 +32,8 @@ package struct HTTPLimits: Sendable {
     package var writeQueueBytes = 262_144
     /// The unread rest of a body that is read and dropped to keep a connection alive.
     package var discardBytes = 65_536
+    /// How long an idle connection may still bring a request while the server drains.
+    package var drainGrace = Duration.milliseconds(500)
     /// Open connections of one loop; above it new ones are closed at once.
     package var connections = 10_000
 

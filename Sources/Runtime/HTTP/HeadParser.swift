@@ -45,7 +45,12 @@ final class HeadParser {
             seen
         )
         if length == -2 {
-            return input.count > limits.headBytes ? .refused(tooLarge(input)) : .partial
+            if input.count > limits.headBytes { return .refused(tooLarge(input)) }
+            let longest = limits.targetBytes + 32
+            if input.count > longest, input.firstIndex(of: 0x0A) ?? input.count > longest {
+                return .refused(HeadParser.targetTooLong)
+            }
+            return .partial
         }
         guard length > 0 else { return .refused(fault(input)) }
         guard length <= limits.headBytes else { return .refused(tooLarge(input)) }

@@ -39,6 +39,9 @@ package final class ResponseWriter: @unchecked Sendable {
 
     init(sink: any ResponseSink) { self.sink = sink }
 
+    /// A writer that outlives its answer must not write into the next one.
+    func end() { sink = nil }
+
     /// Whether the client has gone.
     package var isClosed: Bool { sink?.isClosed ?? true }
 

@@ -19,6 +19,12 @@ int tessera_tcp_connect(uv_connect_t *request, uv_tcp_t *handle, const char *add
 /// Writes the numeric address of the peer into `buffer`. Returns the port, or a negative uv error.
 int tessera_tcp_peer(const uv_tcp_t *handle, char *buffer, size_t size);
 
+/// Accepts a waiting connection without blocking. Returns the descriptor, or a negative errno.
+int tessera_accept(int fd);
+
+/// The port that a bound socket has, or a negative errno.
+int tessera_local_port(int fd);
+
 /// Names the calling thread; Linux cuts names at 15 bytes.
 void tessera_name_thread(const char *name);
 
