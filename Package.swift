@@ -121,6 +121,7 @@ let package = Package(
         runtime("Logs", ["JSON", logging]),
         runtime("Metrics", ["EventLoops"]),
         runtime("Normalizing", ["CUtf8proc"]),
+        runtime("Settings", [configuration]),
         runtime("HTTP", ["CLibuv", "CPicoHTTP", "CRuntime", "EventLoops"]),
 
         // Storage
@@ -151,6 +152,7 @@ let package = Package(
         tests("Runtime", "Logs", ["JSON", "Logs", logging]),
         tests("Runtime", "Metrics", ["EventLoops", "Metrics"]),
         tests("Runtime", "Normalizing", ["Normalizing"]),
+        tests("Runtime", "Settings", ["Settings"]),
         .target(
             name: "Simulation",
             path: "Tests/Simulation/Simulation",
