@@ -127,6 +127,7 @@ let package = Package(
         // Storage
         storage("Memcache", ["CLibmemcached", "CRuntime", "Crypto", "EventLoops"]),
         storage("Postgres", ["CLibpq", "CLibuv", "EventLoops", "Sharding"]),
+        storage("Objects", ["EventLoops"]),
         storage("Sharding", []),
 
         // Services
@@ -163,6 +164,7 @@ let package = Package(
         tests("Storage", "Memcache", ["EventLoops", "Memcache"]),
         tests("Storage", "Database", ["Sharding", "TestSupport"]),
         tests("Storage", "Postgres", ["EventLoops", "Postgres", "Sharding", "TestSupport"]),
+        tests("Storage", "Objects", ["EventLoops", "Objects"]),
         tests("Storage", "Sharding", ["Sharding"]),
         .target(
             name: "TestSupport",
