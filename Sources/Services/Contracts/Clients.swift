@@ -32,23 +32,27 @@ package protocol PostsClient: Sendable {
         viewer: UserID?
     ) async throws -> [PostID: StatusEntity]
 
-    /// Ids of the authors' posts that belong into a home feed, newest first, at most `limit` together.
+    /// The authors' posts that belong into a home feed, newest first, at most `limit` together.
     ///
-    /// Batched per shard. Posts with `id < before` and `id > after`; not deleted, not `direct`.
+    /// Batched per shard, one statement each. Posts with `id < before` and `id > after`; not deleted, not
+    /// `direct`, no comments: the same posts for which `feed.fanout` is enqueued.
     func recentPosts(
         of authors: [UserID],
         before: PostID?,
         after: PostID?,
         limit: Int
-    ) async throws -> [PostID]
+    ) async throws -> [PostReference]
+}
 
-    /// The same from the other end: the oldest posts with `id > after`, oldest first.
-    func postsFollowing(
-        _ after: PostID,
-        of authors: [UserID],
-        before: PostID?,
-        limit: Int
-    ) async throws -> [PostID]
+/// Which post, and whose.
+package struct PostReference: Sendable, Hashable {
+    package var id: PostID
+    package var author: UserID
+
+    package init(id: PostID, author: UserID) {
+        self.id = id
+        self.author = author
+    }
 }
 
 /// What other services ask of Graph.

@@ -18,6 +18,8 @@ package enum EffectKinds {
     package static let feedCleanUp = "feed.cleanup"
     /// A following row changed: its mirror on the followed's shard.
     package static let graphEdge = "graph.edge"
+    /// A block row changed: its mirror on the blocked's shard, and the end of their follow.
+    package static let graphBlock = "graph.block"
     /// A like changed: the actor's own list. ``FavouriteEffect``.
     package static let postsFavourite = "posts.favourite"
     /// A post was attached to a parent on another shard. ``ReplyEffect``.
@@ -48,6 +50,31 @@ package struct PostEffect: Sendable, Equatable, JSONEncodable {
     package func write(to json: inout JSONWriter) {
         json.object { json in
             json.field("post", post.description)
+            json.field("author", author.description)
+        }
+    }
+}
+
+/// Payload of `feed.backfill` and `feed.cleanup`: whose feed, and whose posts.
+package struct FollowEffect: Sendable, Equatable, JSONEncodable {
+    package var reader: UserID
+    package var author: UserID
+
+    package init(reader: UserID, author: UserID) {
+        self.reader = reader
+        self.author = author
+    }
+
+    package init?(_ json: JSONValue) {
+        guard let reader = json["reader"]?.string.flatMap({ UserID($0) }),
+            let author = json["author"]?.string.flatMap({ UserID($0) })
+        else { return nil }
+        self.init(reader: reader, author: author)
+    }
+
+    package func write(to json: inout JSONWriter) {
+        json.object { json in
+            json.field("reader", reader.description)
             json.field("author", author.description)
         }
     }
