@@ -1,0 +1,132 @@
+"""down, destroy, status, logs and restart."""
+import argparse
+import json
+import os
+import shutil
+import sys
+import time
+
+from . import balancer, nodes
+from .console import Failure, step
+from .layout import Layout, Settings, database_home, state_folder
+from .processes import Supervisor
+
+LOG_LINES = 100
+
+
+def down():
+    layout = Layout.load()
+    supervisor = Supervisor(layout)
+    if not supervisor.alive:
+        step("the cluster is down")
+        return
+    # The balancer first, so that clients get refused connections and not broken ones.
+    running = {name for name, process in supervisor.processes().items() if process["pid"]}
+    for group in ([layout.balancer], layout.app_nodes + layout.workers, layout.infrastructure):
+        names = [node.name for node in group if node.name in running]
+        if names:
+            supervisor.stop_processes(names)
+            step(f"stopped: {', '.join(names)}")
+    supervisor.shut_down()
+    step(f"the cluster is down; its state stays in {layout.home}")
+
+
+def destroy():
+    home = state_folder()
+    if not (home / "settings.json").exists() and any(home.iterdir()):
+        known = {"lock", "checkout", "packages.log", "build.log", "secrets", "tls", "shards",
+                 "logs", "config", "bin", "etcd", "objects", "run", "map", "database-home"}
+        strangers = sorted(path.name for path in home.iterdir() if path.name not in known)
+        if strangers:
+            raise Failure(f"{home} does not look like a cluster's state (there is {strangers[0]});"
+                          " nothing was deleted")
+    settings, _ = Settings.read(home)
+    layout = Layout(settings, home)
+    if Supervisor(layout).alive:
+        down()
+    for folder in {database_home(home), layout.run, home}:
+        shutil.rmtree(folder, ignore_errors=True)
+    if home.exists():
+        raise Failure(f"not all of {home} could be deleted; some files belong to somebody else")
+    step(f"{home} is deleted")
+
+
+def status(arguments):
+    parser = argparse.ArgumentParser(prog="cluster/status")
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    options = parser.parse_args(arguments)
+    layout = Layout.load()
+    rows = _rows(layout)
+    healthy = all(row["state"] == "running" for row in rows)
+    ready = nodes.answers(f"{layout.url}/readyz") == 200
+    if options.json:
+        print(json.dumps({
+            "home": str(layout.home), "url": layout.url, "secure_url": layout.secure_url,
+            "ready": ready, "processes": rows}))
+    else:
+        print(f"{'PROCESS':20}{'STATE':10}{'PID':>8}{'PORT':>7}{'METRICS':>9}  UP")
+        for row in rows:
+            print(f"{row['name']:20}{row['state']:10}{row['pid'] or '-':>8}"
+                  f"{row['port'] or '-':>7}{row['metrics_port'] or '-':>9}"
+                  f"  {_age(row['seconds']) if row['pid'] else '-'}")
+        print(f"\n{layout.url} {'is ready' if ready else 'is not ready'}")
+    if not (healthy and ready):
+        sys.exit(1)
+
+
+def _rows(layout):
+    processes = Supervisor(layout).processes()
+    rows = []
+    for node in layout.nodes:
+        process = processes.get(node.name, {})
+        seconds = process.get("now", 0) - process.get("start", 0) if process.get("pid") else 0
+        rows.append({
+            "name": node.name, "state": process.get("statename", "stopped").lower(),
+            "pid": process.get("pid", 0), "port": node.port, "metrics_port": node.metrics_port,
+            "seconds": seconds, "log": str(layout.log(node.name))})
+    return rows
+
+
+def _age(seconds):
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= length:
+            return f"{seconds // length}{unit}"
+    return f"{seconds}s"
+
+
+def logs(arguments):
+    parser = argparse.ArgumentParser(prog="cluster/logs")
+    parser.add_argument("name", help="a process as in cluster/status, or supervisord")
+    parser.add_argument("-f", "--follow", action="store_true", help="go on as lines come")
+    parser.add_argument("-n", "--lines", type=int, default=LOG_LINES)
+    options = parser.parse_args(arguments)
+    layout = Layout.load()
+    file = layout.log(options.name)
+    if not file.exists():
+        raise Failure(f"{options.name} has no log; the names are: supervisord,"
+                      f" {', '.join(node.name for node in layout.nodes)}")
+    follow = ["-F"] if options.follow else []
+    os.execvp("tail", ["tail", "-n", str(options.lines), *follow, str(file)])
+
+
+def restart(arguments):
+    parser = argparse.ArgumentParser(prog="cluster/restart")
+    parser.add_argument("name", help="a process (app1) or a group (app, worker, shard, memcached)")
+    name = parser.parse_args(arguments).name
+    layout = Layout.load()
+    supervisor = Supervisor(layout)
+    if not supervisor.alive:
+        raise Failure("the cluster is down; cluster/up starts it")
+    chosen = [node for node in layout.nodes
+              if name == node.name or name == node.name.split("-")[0].rstrip("0123456789")]
+    if not chosen:
+        raise Failure(f"{name} is no process; the names are:"
+                      f" {', '.join(node.name for node in layout.nodes)}")
+    for node in chosen:
+        started = time.monotonic()
+        if node.name == "haproxy":
+            balancer.reload(supervisor)
+            step("haproxy: reloaded (new processes, the same sockets)")
+            continue
+        nodes.restart(layout, supervisor, node, layout.settings.start_seconds)
+        step(f"{node.name}: restarted in {time.monotonic() - started:.1f} s")

@@ -1,0 +1,231 @@
+"""Settings, folders, names and ports: everything that can be known without touching a process."""
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+import pwd
+
+from .console import Failure
+
+CHECKOUT = pathlib.Path(__file__).resolve().parents[3]
+TEMPLATES = CHECKOUT / "cluster" / "templates"
+POSTGRES_BINARIES = pathlib.Path("/usr/lib/postgresql/15/bin")
+
+# Above this the kernel hands ports out to outgoing connections.
+EPHEMERAL_PORTS = 32768
+PORT_RANGE = 500
+MOST = {"shards": 64, "app_nodes": 40, "workers": 40}
+CACHE_POOLS = ("feed", "object", "session")
+NODES_PER_POOL = 2
+# A Unix socket's path may have 107 bytes; the longest name in the folder has about 20.
+LONGEST_SOCKET_FOLDER = 80
+
+
+@dataclasses.dataclass
+class Settings:
+    """What a person chose; kept in the state folder so that the next run need not repeat it."""
+
+    shards: int = 4
+    app_nodes: int = 2
+    workers: int = 2
+    port_base: int = 15000
+    http_port: int = 8080
+    https_port: int = 8443
+    feed_push_threshold: int = 10000
+    # Seconds after which `cluster/up` gives up waiting for a part.
+    start_seconds: int = 60
+
+    @staticmethod
+    def read(home):
+        """The kept settings, changed by the environment; also what the kept ones were, if any."""
+        kept, file = None, home / "settings.json"
+        if file.exists():
+            try:
+                known = {field.name for field in dataclasses.fields(Settings)}
+                values = json.loads(file.read_text())
+                kept = Settings(**{key: values[key] for key in known & values.keys()})
+            except (ValueError, TypeError):
+                raise Failure(f"{file} is damaged; repair it or run cluster/destroy") from None
+        settings = dataclasses.replace(kept) if kept else Settings()
+        for field in dataclasses.fields(Settings):
+            text = os.environ.get(field.name.upper())
+            if text:
+                if not text.isdecimal():
+                    raise Failure(f"{field.name.upper()}={text} is not a number")
+                setattr(settings, field.name, int(text))
+        settings.check(kept, home)
+        return settings, kept
+
+    def check(self, kept, home):
+        for name, most in MOST.items():
+            if not 1 <= getattr(self, name) <= most:
+                raise Failure(f"{name.upper()} must be between 1 and {most}")
+        if not 1024 <= self.port_base <= EPHEMERAL_PORTS - PORT_RANGE:
+            raise Failure(
+                f"PORT_BASE must be between 1024 and {EPHEMERAL_PORTS - PORT_RANGE}:"
+                " outgoing connections use the ports above")
+        if not kept:
+            return
+        if self.port_base != kept.port_base:
+            raise Failure(
+                f"the cluster in {home} uses PORT_BASE={kept.port_base} and keeps it; for a second"
+                " cluster give a folder of its own in TESSERA_HOME")
+        if self.shards < kept.shards:
+            raise Failure(
+                f"this cluster has {kept.shards} shards, which hold data; SHARDS cannot go down to"
+                f" {self.shards}")
+
+    def keep(self, home):
+        new = home / "settings.json.new"
+        new.write_text(json.dumps(dataclasses.asdict(self), indent=1) + "\n")
+        new.replace(home / "settings.json")
+
+
+@dataclasses.dataclass(frozen=True)
+class Node:
+    """One process: its name is what a person types."""
+
+    name: str
+    port: int = 0
+    index: int = 0
+    pool: str = ""
+    metrics_port: int = 0
+
+
+class Layout:
+    """Where everything of one cluster is."""
+
+    def __init__(self, settings, home):
+        self.settings = settings
+        self.home = home
+        self.secrets = home / "secrets"
+        self.logs = home / "logs"
+        self.config = home / "config"
+        self.binaries = home / "bin"
+        self.tls = home / "tls"
+        self.etcd_data = home / "etcd"
+        self.objects = home / "objects"
+        self.run = _socket_folder(home)
+        self.supervisor_socket = self.run / "supervisor.sock"
+        self.balancer_socket = self.run / "haproxy.sock"
+
+    @staticmethod
+    def load():
+        """The layout for the commands after `up`, which need a cluster that exists."""
+        home = state_folder()
+        settings, kept = Settings.read(home)
+        if not kept:
+            raise Failure(f"there is no cluster in {home}; cluster/up makes one")
+        return Layout(kept, home)
+
+    @property
+    def base(self):
+        return self.settings.port_base
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.settings.http_port}"
+
+    @property
+    def secure_url(self):
+        return f"https://127.0.0.1:{self.settings.https_port}"
+
+    @property
+    def etcd(self):
+        return Node("etcd", self.base + 79)
+
+    @property
+    def etcd_peer_port(self):
+        return self.base + 80
+
+    @property
+    def balancer(self):
+        return Node("haproxy", self.settings.http_port, metrics_port=self.base + 90)
+
+    @property
+    def shards(self):
+        return [Node(f"shard{i}", self.base + 200 + i, i)
+                for i in range(1, self.settings.shards + 1)]
+
+    @property
+    def caches(self):
+        nodes = []
+        for pool in CACHE_POOLS:
+            for i in range(1, NODES_PER_POOL + 1):
+                nodes.append(
+                    Node(f"memcached-{pool}{i}", self.base + 400 + len(nodes), i, pool))
+        return nodes
+
+    @property
+    def app_nodes(self):
+        return [Node(f"app{i}", self.base + 100 + i, i, metrics_port=self.base + 150 + i)
+                for i in range(1, self.settings.app_nodes + 1)]
+
+    @property
+    def workers(self):
+        return [Node(f"worker{i}", 0, i, metrics_port=self.base + 300 + i)
+                for i in range(1, self.settings.workers + 1)]
+
+    @property
+    def infrastructure(self):
+        return [self.etcd, *self.shards, *self.caches]
+
+    @property
+    def nodes(self):
+        """Every process, in the order in which they start."""
+        return [*self.infrastructure, *self.app_nodes, *self.workers, self.balancer]
+
+    @property
+    def ports(self):
+        """Every port that the cluster listens on -> the process that does."""
+        ports = {node.port: node.name for node in self.nodes if node.port}
+        ports.update({node.metrics_port: node.name for node in self.nodes if node.metrics_port})
+        ports[self.etcd_peer_port] = "etcd"
+        ports[self.settings.https_port] = "haproxy"
+        return ports
+
+    def shard_data(self, node):
+        return database_home(self.home) / node.name
+
+    def cache_addresses(self, pool):
+        return [f"127.0.0.1:{node.port}" for node in self.caches if node.pool == pool]
+
+    def log(self, name):
+        return self.logs / f"{name}.log"
+
+
+def state_folder():
+    return pathlib.Path(os.environ.get("TESSERA_HOME", CHECKOUT / ".tessera")).resolve()
+
+
+def database_user():
+    """Who runs PostgreSQL, which refuses root: Debian's user for it, or the ordinary user."""
+    return "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
+
+
+def database_home(home):
+    """The folder of the shards' data.
+
+    It is in the state folder, unless that lies where the database's user cannot go (a checkout in
+    /root): then it has a folder in /var/lib of its own, which `destroy` deletes as well.
+    """
+    kept = home / "database-home"
+    if kept.exists():
+        return pathlib.Path(kept.read_text().strip())
+    return home / "shards"
+
+
+def outside_database_home(home):
+    return pathlib.Path("/var/lib") / f"tessera-{_digest(home)}"
+
+
+def _socket_folder(home):
+    if len(str(home / "run")) <= LONGEST_SOCKET_FOLDER:
+        return home / "run"
+    parent = os.environ.get("XDG_RUNTIME_DIR") or ("/run" if os.geteuid() == 0 else "/tmp")
+    return pathlib.Path(parent) / f"tessera-{os.geteuid()}-{_digest(home)}"
+
+
+def _digest(home):
+    return hashlib.sha256(str(home).encode()).hexdigest()[:12]

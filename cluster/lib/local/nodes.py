@@ -1,0 +1,128 @@
+"""App nodes and workers: their configuration, their readiness, and restarts that lose no request."""
+import json
+import os
+import subprocess
+import urllib.error
+import urllib.request
+
+from . import balancer
+from .catalog import USER
+from .console import Failure
+from .layout import CACHE_POOLS
+from .processes import wait_for
+from .templates import render, write_if_changed
+
+DRAIN_SECONDS = 20
+
+
+def write(layout):
+    """Writes a file for each node; returns the names of those whose file changed."""
+    changed = []
+    for node in layout.app_nodes:
+        text = render(
+            "appnode.yaml", port=node.port, public_url=layout.url, postgres_user="app",
+            drain_seconds=DRAIN_SECONDS, **_shared(layout, node))
+        if write_if_changed(layout.config / f"{node.name}.yaml", text):
+            changed.append(node.name)
+    for node in layout.workers:
+        text = render(
+            "worker.yaml", postgres_user="worker", public_url=layout.url,
+            push_threshold=layout.settings.feed_push_threshold, drain_seconds=DRAIN_SECONDS,
+            **_shared(layout, node))
+        if write_if_changed(layout.config / f"{node.name}.yaml", text):
+            changed.append(node.name)
+    write_if_changed(layout.config / "shardctl.yaml", render("shardctl.yaml", **_etcd(layout)))
+    return changed
+
+
+def _shared(layout, node):
+    role = "app" if node.name.startswith("app") else "worker"
+    caches = {f"cache_{pool}": json.dumps(layout.cache_addresses(pool)) for pool in CACHE_POOLS}
+    return {
+        "metrics_port": node.metrics_port,
+        "map_cache": layout.home / "map" / f"{node.name}.json",
+        "postgres_password": layout.secrets / f"postgres-{role}",
+        "objects": layout.objects,
+        "token_keys": layout.secrets / "token-keys",
+        "loops": os.environ.get("TESSERA_LOOPS", "0"),
+        **_etcd(layout), **caches,
+    }
+
+
+def _etcd(layout):
+    return {
+        "etcd_endpoint": f"http://127.0.0.1:{layout.etcd.port}",
+        "etcd_user": USER,
+        "etcd_password": layout.secrets / "etcd-tessera",
+        "mover_password": layout.secrets / "postgres-mover",
+        "migrate_password": layout.secrets / "postgres-migrate",
+    }
+
+
+def answers(url, seconds=2):
+    """The status code, or 0 if nobody answers."""
+    try:
+        with urllib.request.urlopen(url, timeout=seconds) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
+    except (OSError, ValueError):
+        return 0
+
+
+def is_ready(node):
+    if node.port:
+        return answers(f"http://127.0.0.1:{node.port}/readyz") == 200
+    return answers(f"http://127.0.0.1:{node.metrics_port}/metrics") == 200
+
+
+def wait_ready(layout, supervisor, node, seconds):
+    def check():
+        state = supervisor.processes().get(node.name, {}).get("statename")
+        if state in ("FATAL", "STOPPED"):
+            raise Failure(f"{node.name} is {state}; see {layout.log(node.name)}")
+        return is_ready(node)
+
+    wait_for(check, seconds, f"{node.name} (ready)", layout.log(node.name))
+
+
+def runs_old_binary(supervisor, layout, node):
+    """True if a process was started from a binary that has been replaced since."""
+    pid = supervisor.pid(node.name)
+    if not pid:
+        return False
+    try:
+        return os.readlink(f"/proc/{pid}/exe").endswith("(deleted)")
+    except OSError:
+        return False
+
+
+def restart(layout, supervisor, node, seconds):
+    """Restarts one process; an app node first leaves the rotation and finishes what it has."""
+    is_app = node in layout.app_nodes
+    if is_app and len(layout.app_nodes) > 1 and balancer.set_state(layout, node, "drain"):
+        balancer.wait_until_idle(layout, node, DRAIN_SECONDS)
+    supervisor.stop_processes([node.name])
+    supervisor.start_process(node.name)
+    if is_app or node in layout.workers:
+        wait_ready(layout, supervisor, node, seconds)
+    if is_app and balancer.set_state(layout, node, "ready"):
+        balancer.wait_until_in_rotation(layout, node, seconds)
+
+
+def shard_options(layout):
+    return [f"--shard=s{node.index}=127.0.0.1:{node.port}" for node in layout.shards]
+
+
+def shardctl(layout, *arguments):
+    """Runs the operator's tool with this cluster's configuration and returns what it printed."""
+    run = subprocess.run(
+        [str(layout.binaries / "shardctl"), *arguments, "--config",
+         str(layout.config / "shardctl.yaml")],
+        capture_output=True, text=True, check=False)
+    if run.returncode:
+        lines = (run.stderr or run.stdout).strip().splitlines()
+        raise Failure(f"shardctl {arguments[0]} failed: {lines[-1] if lines else run.returncode}")
+    return run.stdout
+
+

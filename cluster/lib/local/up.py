@@ -1,0 +1,167 @@
+"""`cluster/up`: from nothing, or from any state in between, to a cluster that serves."""
+import errno
+import os
+
+from . import accounts, balancer, catalog, folders, nodes, ports, shards
+from .console import Failure, step
+from .layout import CHECKOUT, Layout, Settings, state_folder
+from .processes import Supervisor, wait_for
+
+
+def check():
+    """What can be refused before the build: settings, disk and ports."""
+    home = state_folder()
+    settings, _ = Settings.read(home)
+    _check_checkout(home)
+    folders.check_space(home)
+    layout = Layout(settings, home)
+    ports.check(layout, _ours(Supervisor(layout)))
+
+
+def up():
+    try:
+        _up()
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise Failure(f"the disk is full ({error.filename or state_folder()});"
+                          " free some and run cluster/up again") from None
+        raise
+
+
+def _up():
+    home = state_folder()
+    settings, kept = Settings.read(home)
+    layout = Layout(settings, home)
+    folders.check_space(home)
+    _create(layout)
+    supervisor = Supervisor(layout)
+    ports.check(layout, _ours(supervisor))
+    settings.keep(home)
+
+    changed_nodes = set(nodes.write(layout))
+    balancer_changed = balancer.write(layout)
+    supervisor.write()
+    if supervisor.start():
+        step("supervisord started")
+    for name in supervisor.adopt():
+        step(f"{name}: added")
+
+    _start_infrastructure(layout, supervisor)
+    if not folders.has_role(layout, "appnode"):
+        raise Failure("the roles are not built; run cluster/up without SKIP_BUILD")
+    _start_roles(layout, supervisor, changed_nodes)
+    _start_balancer(layout, supervisor, balancer_changed)
+    _remove_surplus(layout, supervisor)
+    accounts.create_administrator(layout)
+    _tell(layout, kept)
+
+
+def _check_checkout(home):
+    """One state folder serves one checkout."""
+    file = home / "checkout"
+    if not file.exists():
+        file.write_text(f"{CHECKOUT}\n")
+    owner = file.read_text().strip()
+    if owner != str(CHECKOUT) and os.path.isdir(owner) and not os.environ.get("TESSERA_BUILD"):
+        raise Failure(f"{home} is the cluster of {owner}; give this one a folder of its own"
+                      " in TESSERA_HOME")
+
+
+def _ours(supervisor):
+    return {name for name, process in supervisor.processes().items() if process["pid"]}
+
+
+def _create(layout):
+    folders.create_folders(layout)
+    (layout.home / "map").mkdir(mode=0o700, exist_ok=True)
+    if folders.create_secrets(layout):
+        step(f"secrets made in {layout.secrets}")
+    if folders.create_certificate(layout):
+        step(f"development certificate made in {layout.tls}")
+    made = shards.create(layout)
+    if made:
+        step(f"databases created: {', '.join(made)}")
+    changed = folders.install_binaries(layout, folders.build_folder(CHECKOUT))
+    if changed:
+        step(f"binaries installed: {', '.join(changed)}")
+
+
+def _start_infrastructure(layout, supervisor):
+    started = [node for node in layout.infrastructure if supervisor.start_process(node.name)]
+    seconds = layout.settings.start_seconds
+    wait_for(lambda: catalog.ready(layout), seconds, "etcd", layout.log("etcd"))
+    for node in layout.shards:
+        wait_for(lambda node=node: shards.ready(layout, node), seconds, node.name,
+                 layout.log(node.name))
+    for node in layout.caches:
+        wait_for(lambda node=node: ports.is_open(node.port), seconds, node.name,
+                 layout.log(node.name))
+    if started:
+        step(f"started: {', '.join(node.name for node in started)}")
+    if catalog.create_users(layout):
+        step("etcd: users made, authentication on")
+    for node in layout.shards:
+        if not shards.is_prepared(layout, node):
+            shards.prepare(layout, node)
+            step(f"{node.name}: roles and database made")
+    _prepare_map(layout)
+
+
+def _prepare_map(layout):
+    if not folders.has_role(layout, "shardctl"):
+        return
+    for line in nodes.shardctl(layout, "init", *nodes.shard_options(layout)).splitlines():
+        step(f"shardctl init: {line}")
+    for line in nodes.shardctl(
+            layout, "migrate", "--migrations", str(CHECKOUT / "Sources")).splitlines():
+        step(f"shardctl migrate: {line}")
+
+
+def _start_roles(layout, supervisor, changed):
+    seconds = layout.settings.start_seconds
+    everyone = [*layout.app_nodes, *layout.workers]
+    started = [node for node in everyone if supervisor.start_process(node.name)]
+    for node in started:
+        nodes.wait_ready(layout, supervisor, node, seconds)
+    if started:
+        step(f"started: {', '.join(node.name for node in started)}")
+    for node in everyone:
+        stale = node.name in changed or nodes.runs_old_binary(supervisor, layout, node)
+        if stale and node not in started:
+            nodes.restart(layout, supervisor, node, seconds)
+            step(f"{node.name}: restarted with what is new")
+
+
+def _start_balancer(layout, supervisor, changed):
+    seconds = layout.settings.start_seconds
+    if supervisor.start_process("haproxy"):
+        step("started: haproxy")
+    elif changed:
+        balancer.reload(supervisor)
+        step("haproxy: reloaded")
+    wait_for(lambda: nodes.answers(f"{layout.url}/readyz") == 200, seconds,
+             f"{layout.url}/readyz", layout.log("haproxy"))
+    for node in layout.app_nodes:
+        balancer.wait_until_in_rotation(layout, node, seconds)
+
+
+def _remove_surplus(layout, supervisor):
+    """Fewer app nodes or workers than before: the balancer has let go of them already."""
+    wanted = {node.name for node in layout.nodes}
+    for name in sorted(set(supervisor.processes()) - wanted):
+        supervisor.remove(name)
+        (layout.config / f"{name}.yaml").unlink(missing_ok=True)
+        step(f"{name}: stopped and removed")
+
+
+def _tell(layout, kept):
+    ready = "The cluster is ready" if not kept else "The cluster runs"
+    counts = layout.settings
+    step(f"{ready}: {counts.shards} shards, {counts.app_nodes} app nodes, {counts.workers} workers")
+    print(f"""
+  Address      {layout.url}
+               {layout.secure_url}  (authority: {layout.tls / 'ca.pem'})
+  Log in       as {accounts.ADMINISTRATOR} with the password in {layout.secrets / 'admin-password'},
+               with any Mastodon app; the server's name is the address above
+  What next    README.md: sign up, follow and post with curl
+               cluster/status, cluster/logs app1, cluster/restart app, cluster/down""")
