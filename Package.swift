@@ -137,11 +137,21 @@ let package = Package(
             exclude: ["Migrations"]
         ),
         service("Contracts", ["JSON", "Sharding"]),
+        service("Instance", ["Contracts", "HTTP", "JSON", "ServiceKit"]),
         service(
             "ServiceKit",
             [
                 "Contracts", "Crypto", "EventLoops", "HTTP", "JSON", "Logs", "Metrics", "Sharding",
                 logging,
+            ]
+        ),
+
+        // Roles
+        role(
+            "appnode",
+            [
+                "Contracts", "EventLoops", "HTTP", "Instance", "JSON", "Logs", "Metrics",
+                "ServiceKit", "Settings", logging,
             ]
         ),
 

@@ -63,7 +63,7 @@ package struct InstanceEntity: Sendable {
         domain: String,
         baseURL: String,
         title: String = "Tessera",
-        version: String = "4.5.0 (compatible; Tessera 0.1.0)",
+        version: String = "4.5.0 (compatible; Tessera \(Self.softwareVersion))",
         summary: String = "A photo and video network.",
         sourceURL: String = "",
         email: String = "",
@@ -94,6 +94,9 @@ package struct InstanceEntity: Sendable {
     }
 
     private var thumbnailURL: String { baseURL + "/instance/thumbnail.png" }
+
+    /// The version of our own, without the words for clients.
+    package static let softwareVersion = "0.1.0"
 
     /// `GET /api/v2/instance`.
     package func writeVersion2(to json: inout JSONWriter) {
