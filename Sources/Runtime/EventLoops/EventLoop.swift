@@ -65,7 +65,15 @@ package final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable
         case work(@Sendable () -> Void)
     }
 
+    /// A write to a closed socket is an error to handle, not a signal that ends the process.
+    private static let ignoresBrokenPipes: Bool = {
+        // Cannot fail for a signal that exists.
+        _ = signal(SIGPIPE, SIG_IGN)
+        return true
+    }()
+
     package init(name: String = "loop", index: Int = 0) {
+        precondition(EventLoop.ignoresBrokenPipes)
         self.name = name
         self.index = index
         uv = .allocate(capacity: 1)

@@ -236,3 +236,8 @@ package final class TCPSocket: @unchecked Sendable {
         return Unmanaged<TCPSocket>.fromOpaque(base.pointee.data).takeUnretainedValue()
     }
 }
+
+extension TCPSocket {
+    /// libuv's words for one of its errors.
+    package static func describe(_ code: Int32) -> String { String(cString: uv_strerror(code)) }
+}

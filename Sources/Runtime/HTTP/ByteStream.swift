@@ -22,6 +22,7 @@ package final class ByteStream<Failure: StreamFailure>: AsyncSequence, @unchecke
 
     private var end: End?
     private var waiter: UnsafeContinuation<Void, Never>?
+    private let loop: EventLoop?
     weak var source: (any ByteSource)?
 
     private enum End {
@@ -29,10 +30,11 @@ package final class ByteStream<Failure: StreamFailure>: AsyncSequence, @unchecke
         case failed(Failure)
     }
 
-    init(declaredLength: Int?, limit: Int, source: (any ByteSource)?) {
+    init(declaredLength: Int?, limit: Int, source: any ByteSource, loop: EventLoop) {
         self.declaredLength = declaredLength
         self.limit = limit
         self.source = source
+        self.loop = loop
     }
 
     /// A stream that holds all its bytes from the start.
@@ -42,6 +44,11 @@ package final class ByteStream<Failure: StreamFailure>: AsyncSequence, @unchecke
         buffered = bytes
         received = bytes.count
         end = .complete
+        loop = nil
+    }
+
+    deinit {
+        if end == nil { source?.abandoned() }
     }
 
     package var isComplete: Bool {
@@ -102,7 +109,18 @@ package final class ByteStream<Failure: StreamFailure>: AsyncSequence, @unchecke
         precondition(waiter == nil, "two tasks read one stream")
         source?.bytesWanted()
         guard buffered.isEmpty, end == nil else { return }
-        await withUnsafeContinuation { waiter = $0 }
+        await withTaskCancellationHandler {
+            await withUnsafeContinuation { waiter = $0 }
+        } onCancel: {
+            loop?.execute { self.cancel() }
+        }
+    }
+
+    /// The reader was cancelled: nobody will read the rest.
+    func cancel() {
+        guard end == nil else { return }
+        close(.failed(.cancelled))
+        source?.abandoned()
     }
 
     // MARK: The connection's side
@@ -135,6 +153,8 @@ protocol ByteSource: AnyObject {
     func bytesWanted()
     /// A reader took what was buffered.
     func bytesTaken()
+    /// Nobody will read the rest. May be called off the loop.
+    func abandoned()
 }
 
 /// The body of a request.

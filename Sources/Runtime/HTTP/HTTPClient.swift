@@ -1,110 +1,5 @@
 import EventLoops
 
-/// A request to another server.
-package struct ClientRequest: Sendable {
-    package var method: Method
-    package var host: String
-    package var port: Int
-    /// Path and query, percent-encoded.
-    package var target: String
-    package var headers: Headers
-    package var body: [UInt8]
-
-    package init(
-        _ method: Method,
-        host: String,
-        port: Int,
-        target: String,
-        headers: Headers = [:],
-        body: [UInt8] = []
-    ) {
-        self.method = method
-        self.host = host
-        self.port = port
-        self.target = target
-        self.headers = headers
-        self.body = body
-    }
-
-    /// A request to `http://host[:port][/path]`; nil for any other address.
-    package init?(
-        _ method: Method,
-        url: String,
-        headers: Headers = [:],
-        body: [UInt8] = []
-    ) {
-        guard url.hasPrefix("http://") else { return nil }
-        let rest = url.dropFirst("http://".count)
-        let slash = rest.firstIndex { $0 == "/" || $0 == "?" } ?? rest.endIndex
-        var authority = rest[..<slash]
-        var port = 80
-        if let colon = authority.lastIndex(of: ":"), !authority.hasSuffix("]") {
-            guard let number = Int(authority[authority.index(after: colon)...]),
-                (1...65_535).contains(number)
-            else { return nil }
-            port = number
-            authority = authority[..<colon]
-        }
-        if authority.hasPrefix("["), authority.hasSuffix("]") {
-            authority = authority.dropFirst().dropLast()
-        }
-        guard !authority.isEmpty else { return nil }
-        let target = rest[slash...]
-        self.init(
-            method,
-            host: String(authority),
-            port: port,
-            target: target.hasPrefix("/") ? String(target) : "/" + target,
-            headers: headers,
-            body: body
-        )
-    }
-}
-
-/// The answer of another server: its head, and a body that is still arriving.
-///
-/// A body that is not read to its end keeps its connection; call ``discard()`` to give it up.
-package struct ClientResponse: Sendable {
-    package let status: Status
-    package let headers: Headers
-    package let body: ClientBody
-
-    /// Closes the connection unless the body has been read to its end.
-    package func discard() {}
-}
-
-/// The body of an answer.
-package typealias ClientBody = ByteStream<HTTPClientError>
-
-package enum HTTPClientError: Error, Sendable, Equatable {
-    /// No connection could be made; the request was not sent.
-    case connect(String)
-    /// The name has no address; the request was not sent.
-    case resolve(String)
-    /// The time was up.
-    case timeout
-    /// The connection closed before the answer was complete; the request may have been carried out.
-    case closed
-    /// The answer was not HTTP.
-    case malformed(String)
-    case bodyTooLarge(limit: Int)
-    /// Too many requests wait for a connection to this host; the request was not sent.
-    case overloaded
-    case cancelled
-
-    /// Whether the request surely had no effect.
-    package var wasNotSent: Bool {
-        switch self {
-        case .connect, .resolve, .overloaded: true
-        default: false
-        }
-    }
-}
-
-extension HTTPClientError: StreamFailure {
-    package static func tooLarge(limit: Int) -> HTTPClientError { .bodyTooLarge(limit: limit) }
-}
-
 package struct HTTPClientLimits: Sendable {
     /// Connections to one host and port.
     package var connectionsPerHost = 8
@@ -121,10 +16,21 @@ package struct HTTPClientLimits: Sendable {
 }
 
 /// An HTTP/1.1 client on one loop, with a bounded pool of connections per host.
+///
+/// Called by tasks of its loop only. It closes its connections when the loop stops.
 package final class HTTPClient: @unchecked Sendable {
     // @unchecked: touched on `loop` only.
     package let loop: EventLoop
     package let limits: HTTPClientLimits
+
+    private var pools: [Endpoint: ClientPool] = [:]
+    private var closesWithLoop = false
+    let output = OutputBuffer(capacity: 4_096)
+
+    struct Endpoint: Hashable {
+        let host: String
+        let port: Int
+    }
 
     package init(loop: EventLoop, limits: HTTPClientLimits = HTTPClientLimits()) {
         self.loop = loop
@@ -139,9 +45,46 @@ package final class HTTPClient: @unchecked Sendable {
         _ request: ClientRequest,
         timeout: Duration
     ) async throws(HTTPClientError) -> ClientResponse {
-        throw .connect("not connected")
+        loop.assertOnLoop()
+        if let fault = request.fault { throw .malformed(fault) }
+        closeWithLoop()
+        let exchange = ClientExchange(request)
+        let pool = pool(for: Endpoint(host: request.host, port: request.port))
+        let timer = loop.after(timeout) { exchange.fail(.timeout) }
+        defer { timer.cancel() }
+        let result = await withTaskCancellationHandler {
+            await withUnsafeContinuation { continuation in
+                exchange.continuation = continuation
+                pool.start(exchange)
+            }
+        } onCancel: {
+            loop.execute { exchange.fail(.cancelled) }
+        }
+        return try result.get()
     }
 
-    /// Closes all connections.
-    package func close() {}
+    /// Fails what is under way and closes all connections.
+    package func close() {
+        loop.assertOnLoop()
+        for pool in pools.values { pool.close() }
+        pools = [:]
+    }
+
+    private func closeWithLoop() {
+        guard !closesWithLoop else { return }
+        closesWithLoop = true
+        loop.onStop { self.close() }
+    }
+
+    private func pool(for endpoint: Endpoint) -> ClientPool {
+        if let pool = pools[endpoint] { return pool }
+        let pool = ClientPool(client: self, endpoint: endpoint)
+        pools[endpoint] = pool
+        return pool
+    }
+
+    /// Called by a pool that has no connection and nothing to do.
+    func forget(_ pool: ClientPool) {
+        if pools[pool.endpoint] === pool { pools[pool.endpoint] = nil }
+    }
 }

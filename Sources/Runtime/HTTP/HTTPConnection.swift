@@ -225,7 +225,12 @@ final class HTTPConnection: @unchecked Sendable {
             } else {
                 body = .chunked(ChunkedDecoder(overhead: limits.chunkOverheadBytes))
             }
-            stream = RequestBody(declaredLength: declared, limit: limits.bodyBytes, source: self)
+            stream = RequestBody(
+                declaredLength: declared,
+                limit: limits.bodyBytes,
+                source: self,
+                loop: server.loop
+            )
         } else {
             stream = server.noBody
         }
@@ -263,8 +268,7 @@ final class HTTPConnection: @unchecked Sendable {
             if self.request === request { corked { endStream() } }
         } catch {
             server.note(error, of: request)
-            // A cut body must not look like a complete one.
-            if self.request === request { abort() }
+            if self.request === request { cut() }
         }
         if self.request == nil { resume() }
     }
@@ -401,8 +405,7 @@ final class HTTPConnection: @unchecked Sendable {
 
     private func endStream() {
         if let remaining = answer.remaining, remaining > 0 {
-            // Shorter than declared: only a cut tells the client.
-            return abort()
+            return cut()
         }
         if answer.isChunked { output!.append("0\r\n\r\n") }
         finish()
@@ -429,6 +432,12 @@ final class HTTPConnection: @unchecked Sendable {
         case .idle, .head: if partial.isEmpty { closeGently() }
         default: break
         }
+    }
+
+    /// Ends an answer that cannot be completed: only a closed connection tells the client so.
+    private func cut() {
+        if let output { flush(output) }
+        abort()
     }
 
     /// Closes at once: the client is gone, broken or too slow.
@@ -574,6 +583,10 @@ extension HTTPConnection: RequestOrigin, ResponseSink, ByteSource {
     func bytesTaken() {
         guard !isProcessing else { return }
         regulateReading()
+    }
+
+    func abandoned() {
+        // The connection itself reads over what a handler leaves, or closes.
     }
 
     func writeBody(_ bytes: [UInt8]) {

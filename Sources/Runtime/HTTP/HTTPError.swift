@@ -27,9 +27,12 @@ package struct HTTPError: Error, Sendable, Equatable {
 /// An error that a ``ByteStream`` may end with.
 package protocol StreamFailure: Error {
     static func tooLarge(limit: Int) -> Self
+    static var cancelled: Self { get }
 }
 
 extension HTTPError: StreamFailure {
+    package static var cancelled: HTTPError { .clientClosed }
+
     package static func tooLarge(limit: Int) -> HTTPError {
         HTTPError(413, "The body is larger than \(limit) bytes.")
     }

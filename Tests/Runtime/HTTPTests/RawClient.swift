@@ -1,7 +1,8 @@
 import Glibc
 
 /// A blocking socket that sends exactly the bytes it is told to.
-final class RawClient {
+final class RawClient: @unchecked Sendable {
+    // @unchecked: one task sends while another waits for it; only one receives.
     struct Answer: Equatable {
         var status: Int
         var head: String
