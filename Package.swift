@@ -153,9 +153,24 @@ let package = Package(
                 "Contracts", "EventLoops", "HTTP", "Instance", "JSON", "Logs", "Metrics",
                 "ServiceKit", "Settings", logging,
             ]
+        // Bench
+        .executableTarget(
+            name: "benchnode",
+            dependencies: [
+                "Contracts", "EventLoops", "HTTP", "Metrics", "ServiceKit", argumentParser, logging,
+            ],
+            path: "bench/benchnode",
+            swiftSettings: settings
+        ),
+        .executableTarget(
+            name: "loadgen",
+            dependencies: ["EventLoops", "HTTP", "JSON", argumentParser],
+            path: "bench/loadgen",
+            swiftSettings: settings
         ),
 
         // Tests
+        tests("Bench", "Loadgen", ["loadgen"]),
         tests("Runtime", "Crypto", ["Crypto"]),
         tests("Runtime", "EventLoops", ["EventLoops"]),
         tests("Runtime", "HTTP", ["CRuntime", "EventLoops", "HTTP"]),
