@@ -153,6 +153,8 @@ let package = Package(
                 "Contracts", "EventLoops", "HTTP", "Instance", "JSON", "Logs", "Metrics",
                 "ServiceKit", "Settings", logging,
             ]
+        ),
+
         // Bench
         .executableTarget(
             name: "benchnode",

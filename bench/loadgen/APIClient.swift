@@ -20,11 +20,13 @@ final class APIClient: @unchecked Sendable {
     private(set) var repeated = 0
     private(set) var latencies: [String: [Double]] = [:]
 
-    init(loop: EventLoop, host: String, port: Int, seed: UInt64) {
+    init(loop: EventLoop, host: String, port: Int, connections: Int, seed: UInt64) {
         self.loop = loop
         self.host = host
         self.port = port
-        http = HTTPClient(loop: loop)
+        var limits = HTTPClientLimits()
+        limits.connectionsPerHost = connections
+        http = HTTPClient(loop: loop, limits: limits)
         random = SplitMix64(seed: seed)
     }
 
@@ -38,7 +40,7 @@ final class APIClient: @unchecked Sendable {
 
     struct Answer {
         var status: Int
-        var json: JSONValue
+        var json: JSONValue?
         var attempts: Int
     }
 
@@ -103,7 +105,7 @@ final class APIClient: @unchecked Sendable {
             headers["Idempotency-Key"] = "\(random.next())-\(random.next())"
         }
         let request = ClientRequest(
-            method: method,
+            method,
             host: host,
             port: port,
             target: path,
@@ -131,7 +133,9 @@ final class APIClient: @unchecked Sendable {
                             detail: String(decoding: bytes.prefix(300), as: UTF8.self)
                         )
                     }
-                    let json = bytes.isEmpty ? JSONValue.null : try JSONValue(parsing: bytes)
+                    let json =
+                        try bytes.isEmpty
+                        ? nil : JSONReader.parse(bytes, limit: APIClient.answerBytes)
                     return Answer(status: status, json: json, attempts: attempts)
                 }
                 (last, lastStatus) = (String(decoding: bytes.prefix(200), as: UTF8.self), status)

@@ -78,7 +78,13 @@ struct LoadGenerator: ParsableCommand {
         let outcome = Outcome()
         loop.spawn { [self] in
             let run = Run(
-                api: APIClient(loop: loop, host: host, port: port, seed: seed &+ 1),
+                api: APIClient(
+                    loop: loop,
+                    host: host,
+                    port: port,
+                    connections: concurrency,
+                    seed: seed &+ 1
+                ),
                 graph: graph,
                 script: script,
                 photos: photos,

@@ -71,11 +71,11 @@ final class Run: @unchecked Sendable {
             "/oauth/token",
             payload: .form([
                 "grant_type": "client_credentials",
-                "client_id": app.json["client_id"]?.string ?? "",
-                "client_secret": app.json["client_secret"]?.string ?? "",
+                "client_id": app.json?["client_id"]?.string ?? "",
+                "client_secret": app.json?["client_secret"]?.string ?? "",
                 "scope": "read write follow",
             ])
-        ).json["access_token"]?.string
+        ).json?["access_token"]?.string
         let run = String(random.next() % 2_176_782_336, radix: 36)
         await forEach(0..<graph.users, named: "sign up") { user in
             let name = "u\(user)_\(run)"
@@ -88,7 +88,7 @@ final class Run: @unchecked Sendable {
                     "password": "correct horse \(name)", "agreement": "true", "locale": "en",
                 ])
             )
-            guard let access = answer.json["access_token"]?.string else {
+            guard let access = answer.json?["access_token"]?.string else {
                 throw APIClient.Failure(call: "sign up", status: answer.status, detail: "no token")
             }
             let me = try await self.api.call(
@@ -96,7 +96,7 @@ final class Run: @unchecked Sendable {
                 "/api/v1/accounts/verify_credentials",
                 token: access
             )
-            self.members[user] = Member(id: me.json["id"]?.string ?? "", token: access)
+            self.members[user] = Member(id: me.json?["id"]?.string ?? "", token: access)
         }
     }
 
@@ -171,10 +171,10 @@ final class Run: @unchecked Sendable {
             token: me.token,
             payload: .form([
                 "status": "photo \(postIDs[user].count + 1) of user \(user)",
-                "media_ids[]": media.json["id"]?.string ?? "",
+                "media_ids[]": media.json?["id"]?.string ?? "",
             ])
         )
-        guard let id = status.json["id"]?.string.flatMap({ Int64($0) }) else {
+        guard let id = status.json?["id"]?.string.flatMap({ Int64($0) }) else {
             throw APIClient.Failure(call: "post", status: status.status, detail: "no id")
         }
         postIDs[user].append(id)
@@ -211,7 +211,7 @@ final class Run: @unchecked Sendable {
                     .get,
                     "/api/v1/timelines/home?limit=\(settings.pageSize)\(before)",
                     token: me.token
-                ).json.array ?? []
+                ).json?.array ?? []
             ids += page.compactMap { $0["id"]?.string.flatMap { Int64($0) } }
             if page.count < settings.pageSize { return ids }
         }
