@@ -43,13 +43,13 @@ func module(
     _ layer: String,
     _ name: String,
     _ uses: [Target.Dependency],
-    resources: [Resource] = []
+    exclude: [String] = []
 ) -> Target {
     .target(
         name: name,
         dependencies: uses,
         path: "Sources/\(layer)/\(name)",
-        resources: resources,
+        exclude: exclude,
         swiftSettings: settings
     )
 }
@@ -58,8 +58,8 @@ func runtime(_ name: String, _ uses: [Target.Dependency]) -> Target {
     module("Runtime", name, uses)
 }
 
-func storage(_ name: String, _ uses: [Target.Dependency], resources: [Resource] = []) -> Target {
-    module("Storage", name, uses, resources: resources)
+func storage(_ name: String, _ uses: [Target.Dependency], exclude: [String] = []) -> Target {
+    module("Storage", name, uses, exclude: exclude)
 }
 
 func service(_ name: String, _ uses: [Target.Dependency], exclude: [String] = []) -> Target {
@@ -125,6 +125,8 @@ let package = Package(
         runtime("HTTP", ["CLibuv", "CPicoHTTP", "CRuntime", "EventLoops"]),
 
         // Storage
+        storage("Administration", ["CLibpq", "Crypto", "Sharding"]),
+        storage("Database", ["EventLoops", "Postgres", "Sharding"], exclude: ["Migrations"]),
         storage("Memcache", ["CLibmemcached", "CRuntime", "Crypto", "EventLoops"]),
         storage("Postgres", ["CLibpq", "CLibuv", "EventLoops", "Sharding"]),
         storage("Objects", ["EventLoops"]),
@@ -189,7 +191,12 @@ let package = Package(
         tests("Services", "Accounts", ["Accounts", "Contracts", "Crypto", "Sharding"]),
         tests("Simulation", "Race", ["Accounts", "Contracts", "Sharding", "Simulation"]),
         tests("Storage", "Memcache", ["EventLoops", "Memcache"]),
-        tests("Storage", "Database", ["Sharding", "TestSupport"]),
+        tests("Storage", "Administration", ["Administration", "Sharding", "TestSupport"]),
+        tests(
+            "Storage",
+            "Database",
+            ["Database", "EventLoops", "Postgres", "Sharding", "TestSupport"]
+        ),
         tests("Storage", "Postgres", ["EventLoops", "Postgres", "Sharding", "TestSupport"]),
         tests("Storage", "Objects", ["EventLoops", "Objects"]),
         tests("Storage", "Sharding", ["Sharding"]),

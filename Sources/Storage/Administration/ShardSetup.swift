@@ -1,0 +1,146 @@
+import Sharding
+
+/// The passwords of a shard's roles.
+package struct ShardSecrets: Sendable {
+    package let mover: String
+    package let migrate: String
+    package let app: String
+    package let worker: String
+
+    package init(mover: String, migrate: String, app: String, worker: String) {
+        self.mover = mover
+        self.migrate = migrate
+        self.app = app
+        self.worker = worker
+    }
+}
+
+/// Turns a bare PostgreSQL server into a shard, with the superuser's credentials; running it again changes
+/// nothing but the passwords, which become those given.
+package struct ShardSetup {
+    private let shard: ShardRecord
+    private let secrets: ShardSecrets
+
+    package init(shard: ShardRecord, secrets: ShardSecrets) {
+        self.shard = shard
+        self.secrets = secrets
+    }
+
+    /// A session with the shard's primary; `database` is the shard's own unless another is named.
+    package func session(
+        as user: String,
+        password: String,
+        database: String? = nil
+    ) throws(AdminError) -> AdminSession {
+        let primary = shard.members.first { $0.role == .primary } ?? shard.members[0]
+        return try AdminSession(
+            host: primary.host,
+            port: primary.port,
+            database: database ?? shard.database,
+            user: user,
+            password: password
+        )
+    }
+
+    package func moverSession() throws(AdminError) -> AdminSession {
+        try session(as: "mover", password: secrets.mover)
+    }
+
+    package func migrateSession() throws(AdminError) -> AdminSession {
+        try session(as: "migrate", password: secrets.migrate)
+    }
+
+    /// Makes the roles and the database.
+    package func prepareServer() throws(AdminError) {
+        let server = try session(as: "mover", password: secrets.mover, database: "postgres")
+        // Roles belong to the whole server; another command may be making them for it. The lock ends with
+        // the session.
+        try server.run("SELECT pg_advisory_lock(32343, 2)")
+        try server.run("SET password_encryption = 'scram-sha-256'")
+        for (role, password) in [
+            ("migrate", secrets.migrate), ("app", secrets.app), ("worker", secrets.worker),
+        ] {
+            let known = try server.value("SELECT 1 FROM pg_roles WHERE rolname = $1", [role]) != nil
+            try server.run(
+                "\(known ? "ALTER" : "CREATE") ROLE \(role) LOGIN NOSUPERUSER NOCREATEDB "
+                    + "NOCREATEROLE PASSWORD \(server.quoted(literal: password))"
+            )
+        }
+        let name = server.quoted(identifier: shard.database)
+        let exists = try server.value(
+            "SELECT 1 FROM pg_database WHERE datname = $1",
+            [shard.database]
+        )
+        if exists == nil { try server.run("CREATE DATABASE \(name)") }
+        try server.run(
+            """
+            REVOKE ALL ON DATABASE \(name) FROM PUBLIC;
+            GRANT CONNECT, CREATE ON DATABASE \(name) TO migrate;
+            GRANT CONNECT ON DATABASE \(name) TO app, worker;
+            """
+        )
+        let inside = try moverSession()
+        try inside.run("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    }
+
+    /// Which buckets the shard's own rows say that it has; nil on a database that was never set up.
+    package func ownership() throws(AdminError) -> ShardOwnership? {
+        let session: AdminSession
+        do {
+            session = try moverSession()
+        } catch let error where error.kind == .denied && error.description.contains("database") {
+            return nil
+        }
+        guard try session.value("SELECT to_regclass('control.shard')::text") != nil,
+            let identity = try session.value("SELECT id FROM control.shard")
+        else { return nil }
+        let rows = try session.rows(
+            "SELECT bucket, epoch FROM control.bucket_owner WHERE state = 'own' ORDER BY bucket"
+        )
+        var owned: [BucketID: Epoch] = [:]
+        for row in rows {
+            guard let bucket = row[0].flatMap({ Int($0) }).flatMap({ BucketID(rawValue: $0) }),
+                let epoch = row[1].flatMap({ Int64($0) })
+            else { continue }
+            owned[bucket] = Epoch(rawValue: epoch)
+        }
+        return ShardOwnership(identity: identity, owned: owned)
+    }
+
+    /// Records who the shard is and what it owns by `map`, on a database that has no owner rows yet.
+    package func prepareOwnership(by map: ShardMap) throws {
+        let session = try moverSession()
+        let entries = BucketID.all.map { map[$0] }
+        try session.transaction {
+            try session.run(
+                "SET LOCAL lock_timeout = '10s'; SELECT pg_advisory_xact_lock(32343, 1)"
+            )
+            guard try session.value("SELECT id FROM control.shard") == nil else { return }
+            try session.rows("INSERT INTO control.shard (id) VALUES ($1)", [shard.id.name])
+            try session.rows(
+                """
+                INSERT INTO control.bucket_owner (bucket, epoch, state, next_shard)
+                SELECT m.bucket - 1, m.epoch,
+                    CASE WHEN m.owner = $3 THEN 'own' ELSE 'gone' END, nullif(m.owner, $3)
+                FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY AS m(epoch, owner, bucket)
+                """,
+                [
+                    "{" + entries.map { "\($0.epoch)" }.joined(separator: ",") + "}",
+                    "{" + entries.map { "\($0.shard)" }.joined(separator: ",") + "}",
+                    shard.id.name,
+                ]
+            )
+        }
+    }
+}
+
+/// What a shard's own rows say about it.
+package struct ShardOwnership: Sendable, Equatable {
+    package let identity: String
+    package let owned: [BucketID: Epoch]
+
+    package init(identity: String, owned: [BucketID: Epoch]) {
+        self.identity = identity
+        self.owned = owned
+    }
+}
