@@ -143,9 +143,10 @@ let package = Package(
         service(
             "ServiceKit",
             [
-                "Contracts", "Crypto", "EventLoops", "HTTP", "JSON", "Logs", "Metrics", "Sharding",
-                logging,
-            ]
+                "Contracts", "Crypto", "Database", "EventLoops", "HTTP", "JSON", "Logs", "Metrics",
+                "Postgres", "Sharding", logging,
+            ],
+            exclude: ["Migrations"]
         ),
 
         // Roles

@@ -80,35 +80,27 @@ package struct FollowEffect: Sendable, Equatable, JSONEncodable {
     }
 }
 
-/// Payload of `posts.favourite`: what the actor's own list must say unless it knows better.
+/// Payload of `posts.favourite`: whose like of which post changed; what it is now is read beside the post.
 package struct FavouriteEffect: Sendable, Equatable, JSONEncodable {
     package var actor: UserID
     package var post: PostID
-    /// Counts up with each like and unlike of one actor on one post.
-    package var version: Int64
-    package var active: Bool
 
-    package init(actor: UserID, post: PostID, version: Int64, active: Bool) {
+    package init(actor: UserID, post: PostID) {
         self.actor = actor
         self.post = post
-        self.version = version
-        self.active = active
     }
 
     package init?(_ json: JSONValue) {
         guard let actor = json["actor"]?.string.flatMap({ UserID($0) }),
-            let post = json["post"]?.string.flatMap({ PostID($0) }),
-            let version = json["version"]?.int64, let active = json["active"]?.bool
+            let post = json["post"]?.string.flatMap({ PostID($0) })
         else { return nil }
-        self.init(actor: actor, post: post, version: version, active: active)
+        self.init(actor: actor, post: post)
     }
 
     package func write(to json: inout JSONWriter) {
         json.object { json in
             json.field("actor", actor.description)
             json.field("post", post.description)
-            json.field("version", version)
-            json.field("active", active)
         }
     }
 }
@@ -118,12 +110,15 @@ package struct ReplyEffect: Sendable, Equatable, JSONEncodable {
     package var parent: PostID
     package var reply: PostID
     package var author: UserID
+    /// Whether everybody may see it, so that it shows in the parent's count.
+    package var isCounted: Bool
     package var active: Bool
 
-    package init(parent: PostID, reply: PostID, author: UserID, active: Bool) {
+    package init(parent: PostID, reply: PostID, author: UserID, isCounted: Bool, active: Bool) {
         self.parent = parent
         self.reply = reply
         self.author = author
+        self.isCounted = isCounted
         self.active = active
     }
 
@@ -131,9 +126,15 @@ package struct ReplyEffect: Sendable, Equatable, JSONEncodable {
         guard let parent = json["parent"]?.string.flatMap({ PostID($0) }),
             let reply = json["reply"]?.string.flatMap({ PostID($0) }),
             let author = json["author"]?.string.flatMap({ UserID($0) }),
-            let active = json["active"]?.bool
+            let isCounted = json["counted"]?.bool, let active = json["active"]?.bool
         else { return nil }
-        self.init(parent: parent, reply: reply, author: author, active: active)
+        self.init(
+            parent: parent,
+            reply: reply,
+            author: author,
+            isCounted: isCounted,
+            active: active
+        )
     }
 
     package func write(to json: inout JSONWriter) {
@@ -141,6 +142,7 @@ package struct ReplyEffect: Sendable, Equatable, JSONEncodable {
             json.field("parent", parent.description)
             json.field("reply", reply.description)
             json.field("author", author.description)
+            json.field("counted", isCounted)
             json.field("active", active)
         }
     }
