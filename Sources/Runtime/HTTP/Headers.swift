@@ -36,6 +36,10 @@ package struct Headers: Sendable, Equatable, ExpressibleByDictionaryLiteral {
         fields.filter { $0.name.equalsIgnoringCase(name) }.map(\.value)
     }
 
+    package func has(_ name: String) -> Bool {
+        fields.contains { $0.name.equalsIgnoringCase(name) }
+    }
+
     private static func harmless(_ value: String) -> String {
         let isClean = value.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7F || $0 == 0x09 }
         if isClean { return value }

@@ -6,6 +6,8 @@ package struct Response: Sendable {
     package var status: Status
     package var headers: Headers
     package var body: ResponseBody
+    /// Sent beside `headers`, where these do not say otherwise.
+    package var defaults: HeaderDefaults?
 
     package init(status: Status = 200, headers: Headers = [:], body: ResponseBody = .none) {
         self.status = status

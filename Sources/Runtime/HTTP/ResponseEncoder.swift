@@ -16,6 +16,7 @@ enum ResponseEncoder {
             output.append(field.value)
             output.append("\r\n")
         }
+        response.defaults?.write(beside: response.headers, to: output)
         output.append(date)
         if let request { write(requestID: request, to: output) }
         if isChunked {

@@ -2,26 +2,18 @@ import HTTP
 
 /// Headers of every answer: cross-origin use is allowed, guessing types and framing are not.
 enum CommonHeaders {
+    private static let defaults = HeaderDefaults([
+        "Access-Control-Allow-Origin": "*",
+        "Access-Control-Expose-Headers": CrossOrigin.exposed,
+        "X-Content-Type-Options": "nosniff",
+        "Cache-Control": "private, no-store",
+        "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+        "Referrer-Policy": "same-origin",
+    ])
+
     /// Leaves alone what a handler has set itself: pages bring a policy of their own.
     static func add(to response: inout Response) {
-        response.headers.add("Access-Control-Allow-Origin", "*")
-        response.headers.add("Access-Control-Expose-Headers", CrossOrigin.exposed)
-        response.headers.add("X-Content-Type-Options", "nosniff")
-        setDefault("Cache-Control", "private, no-store", on: &response)
-        setDefault(
-            "Content-Security-Policy",
-            "default-src 'none'; frame-ancestors 'none'",
-            on: &response
-        )
-        setDefault("Referrer-Policy", "same-origin", on: &response)
-    }
-
-    private static func setDefault(
-        _ name: String,
-        _ value: String,
-        on response: inout Response
-    ) {
-        if response.headers[name] == nil { response.headers.add(name, value) }
+        response.defaults = defaults
     }
 }
 
