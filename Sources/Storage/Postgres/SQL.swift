@@ -75,6 +75,11 @@ package struct SQL: ExpressibleByStringInterpolation, Sendable {
             sql.bind(value)
         }
 
+        /// An optional of its own, so that the compiler does not take it for a slip.
+        package mutating func appendInterpolation<T: PostgresBindable>(_ value: T?) {
+            sql.bind(value)
+        }
+
         package mutating func appendInterpolation(unsafe text: String) {
             sql.text += text
         }
