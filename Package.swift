@@ -126,7 +126,13 @@ let package = Package(
 
         // Storage
         storage("Administration", ["CLibpq", "Crypto", "Sharding"]),
+        storage("Counters", ["Database", "Postgres", "Sharding"], exclude: ["Migrations"]),
         storage("Database", ["EventLoops", "Postgres", "Sharding"], exclude: ["Migrations"]),
+        storage(
+            "Jobs",
+            ["Database", "EventLoops", "JSON", "Metrics", "Postgres", "Sharding", logging],
+            exclude: ["Migrations"]
+        ),
         storage("Memcache", ["CLibmemcached", "CRuntime", "Crypto", "EventLoops"]),
         storage("Postgres", ["CLibpq", "CLibuv", "EventLoops", "Sharding"]),
         storage("Objects", ["EventLoops"]),
@@ -139,6 +145,22 @@ let package = Package(
             exclude: ["Migrations"]
         ),
         service("Contracts", ["JSON", "Sharding"]),
+        service(
+            "Feed",
+            [
+                "Contracts", "Database", "EventLoops", "HTTP", "JSON", "Jobs", "Postgres",
+                "ServiceKit", "Sharding", logging,
+            ],
+            exclude: ["Migrations"]
+        ),
+        service(
+            "Graph",
+            [
+                "Contracts", "Counters", "Database", "HTTP", "JSON", "Jobs", "Postgres",
+                "ServiceKit", "Sharding",
+            ],
+            exclude: ["Migrations"]
+        ),
         service("Instance", ["Contracts", "HTTP", "JSON", "ServiceKit"]),
         service(
             "ServiceKit",
