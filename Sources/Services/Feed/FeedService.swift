@@ -1,0 +1,86 @@
+package import Contracts
+package import Database
+package import EventLoops
+import HTTP
+internal import JSON
+package import Jobs
+package import Logging
+package import ServiceKit
+internal import Sharding
+
+/// Home timelines. Read this first.
+///
+/// A post is written into its followers' feeds when it is published (``FanOut``, by workers), except where
+/// its author has too many followers; reading merges the two and the reader's own posts (``HomeFeed``). What is
+/// shown is always decided by the reader's own following rows, so entries only need to be there, never gone,
+/// in time. Feeds of readers who stay away are given up, and rebuilt when they return (``RebuildFeed``).
+package struct FeedService: Service {
+    package static let schema = SchemaRequirement(module: "Feed", number: 1)
+
+    private let feed: HomeFeed
+    private let pullAuthors: PullAuthors
+
+    package init(
+        loop: EventLoop,
+        database: Database,
+        posts: any PostsClient,
+        logger: Logger
+    ) {
+        let store = FeedStore(database: database)
+        pullAuthors = PullAuthors(loop: loop, store: store, logger: logger)
+        feed = HomeFeed(
+            loop: loop,
+            store: store,
+            posts: posts,
+            pullAuthors: pullAuthors,
+            logger: logger
+        )
+    }
+
+    /// Begins to follow which authors are merged on reading; on the service's loop.
+    package func start() { pullAuthors.start() }
+
+    package func stop() { pullAuthors.stop() }
+
+    package var endpoints: [Endpoint] {
+        [
+            Endpoint(
+                .get,
+                "/api/v1/timelines/home",
+                operationID: "getHomeTimeline",
+                summary: "Posts of those you follow and your own, newest first",
+                tag: "timelines",
+                access: .user(["read:statuses"]),
+                inputs: Parameter.paging,
+                output: .list("Status")
+            ) { call in
+                let request = try PageRequest(call.input)
+                let page = try await feed.page(of: try call.user(), request)
+                var response = Response.json { $0.array(page.statuses) }
+                response.link(
+                    call,
+                    first: page.first?.rawValue,
+                    last: page.last?.rawValue,
+                    isFull: page.isFull
+                )
+                return response
+            }
+        ]
+    }
+
+    /// What a worker does for feeds. Authors with more followers than `threshold` are merged on reading.
+    package static func effects(
+        database: Database,
+        posts: any PostsClient,
+        threshold: Int
+    ) -> [any EffectHandler] {
+        let store = FeedStore(database: database)
+        return [
+            FanOutHandler(store: store, threshold: threshold),
+            DeliverHandler(store: store),
+            RetractHandler(store: store),
+            BackfillHandler(store: store, posts: posts),
+            CleanUpHandler(store: store),
+        ]
+    }
+}

@@ -1,0 +1,58 @@
+package import Contracts
+package import Jobs
+package import Sharding
+
+/// `feed.backfill`: a follow has reached the author's shard. Brings the author's recent posts into the feed.
+///
+/// The edge is committed there, so fan-out delivers every post that is published from now on; what was
+/// published before is read here.
+package struct BackfillHandler: EffectHandler {
+    package let kind = EffectKinds.feedBackfill
+    private let store: FeedStore
+    private let posts: any PostsClient
+
+    package init(store: FeedStore, posts: any PostsClient) {
+        self.store = store
+        self.posts = posts
+    }
+
+    package func target(of effect: ClaimedEffect) -> BucketID? {
+        // An effect that cannot be read has no target; handling it says why.
+        try? effect.decode(FollowEffect.init).reader.bucket
+    }
+
+    package func handle(_ effect: ClaimedEffect) async throws {
+        let follow = try effect.decode(FollowEffect.init)
+        // A feed that is not kept is rebuilt when its reader comes back, follows included.
+        guard try await store.isKept(follow.reader) else { return }
+        guard try await !store.isPull(follow.author) else { return }
+        let found = try await posts.recentPosts(
+            of: [follow.author],
+            before: nil,
+            after: nil,
+            limit: HomeTimeline.bound
+        )
+        guard !found.isEmpty else { return }
+        try await store.backfill(found, for: follow.reader)
+    }
+}
+
+/// `feed.cleanup`: a follow has ended. Takes the author's posts out of the feed.
+package struct CleanUpHandler: EffectHandler {
+    package let kind = EffectKinds.feedCleanUp
+    private let store: FeedStore
+
+    package init(store: FeedStore) {
+        self.store = store
+    }
+
+    package func target(of effect: ClaimedEffect) -> BucketID? {
+        // As above.
+        try? effect.decode(FollowEffect.init).reader.bucket
+    }
+
+    package func handle(_ effect: ClaimedEffect) async throws {
+        let follow = try effect.decode(FollowEffect.init)
+        try await store.cleanUp(author: follow.author, for: follow.reader)
+    }
+}

@@ -1,0 +1,42 @@
+package import Contracts
+package import ServiceKit
+
+/// The posts of one home timeline, newest first: what was delivered, merged with what is read from authors.
+///
+/// A pure value with one meaning: the newest ``bound`` posts among the reader's own and those of everyone they
+/// follow, whichever way each came here.
+package struct HomeTimeline: Sendable, Equatable {
+    /// How far back a home timeline goes.
+    package static let bound = 800
+
+    /// Entries that a feed may keep beyond the bound before it is trimmed.
+    package static let trimSlack = 200
+
+    package let posts: [PostID]
+
+    /// False if posts may be missing at the old end, because the feed was trimmed there and has shrunk since.
+    package let isComplete: Bool
+
+    /// `entries` and `merged` are in any order and may overlap; nothing is known of entries at or below
+    /// `floor`, so nothing at or below it is shown.
+    package init(entries: [PostID], merged: [PostID], floor: PostID) {
+        let sorted = (entries + merged).filter { $0 > floor }.sorted(by: >)
+        var unique: [PostID] = []
+        unique.reserveCapacity(min(sorted.count, Self.bound))
+        for post in sorted where post != unique.last {
+            unique.append(post)
+            if unique.count == Self.bound { break }
+        }
+        posts = unique
+        isComplete = unique.count == Self.bound || floor.rawValue == 0
+    }
+
+    /// The page that is asked for, newest first; at most `limit` long.
+    package func page(_ request: PageRequest) -> [PostID] {
+        let inside = posts.drop { $0.rawValue >= request.upper }
+            .prefix { $0.rawValue > request.lower }
+        return Array(
+            request.isAscending ? inside.suffix(request.limit) : inside.prefix(request.limit)
+        )
+    }
+}

@@ -1,0 +1,43 @@
+internal import Contracts
+package import Jobs
+package import Sharding
+
+/// Carries a following row's state to its mirror on the followed's shard.
+package struct EdgeHandler: EffectHandler {
+    package let kind = EffectKinds.graphEdge
+    private let store: GraphStore
+
+    package init(store: GraphStore) {
+        self.store = store
+    }
+
+    package func target(of effect: ClaimedEffect) -> BucketID? {
+        // An effect that cannot be read has no target; handling it says why.
+        try? effect.decode(EdgeEffect.init).target.bucket
+    }
+
+    package func handle(_ effect: ClaimedEffect) async throws {
+        let edge = try effect.decode(EdgeEffect.init)
+        try await store.mirror(edge, traceparent: effect.traceparent)
+    }
+}
+
+/// Carries a block to the blocked's shard, where it ends their follow.
+package struct BlockHandler: EffectHandler {
+    package let kind = EffectKinds.graphBlock
+    private let store: GraphStore
+
+    package init(store: GraphStore) {
+        self.store = store
+    }
+
+    package func target(of effect: ClaimedEffect) -> BucketID? {
+        // As above.
+        try? effect.decode(BlockEffect.init).blocked.bucket
+    }
+
+    package func handle(_ effect: ClaimedEffect) async throws {
+        let block = try effect.decode(BlockEffect.init)
+        try await store.mirror(block, traceparent: effect.traceparent)
+    }
+}
