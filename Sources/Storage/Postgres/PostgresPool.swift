@@ -4,23 +4,52 @@ package import EventLoops
 ///
 /// Reads share connections and syncs; writes are whole transactions known beforehand, one round trip each;
 /// whatever must look at a result before it goes on has a connection to itself. Every method is called on the
-/// pool's loop, which is where a request's handler runs.
+/// pool's loop, which is where a request's handler runs. Connections are made when first needed and kept; they
+/// come back by themselves. Close the pool before its loop stops.
 package final class PostgresPool: @unchecked Sendable {
-    // @unchecked: touched on its loop only.
+    // @unchecked: touched on its loop only, which every method asserts.
     package let loop: EventLoop
     package let settings: PostgresSettings
+
+    private let reads: ReadLane
+    private let writes: WriteLane
+    private let exclusives: ExclusiveLane
 
     package init(loop: EventLoop, settings: PostgresSettings) {
         self.loop = loop
         self.settings = settings
+        let calls = BlockingCalls()
+        reads = ReadLane(
+            loop: loop,
+            settings: settings,
+            connections: settings.readConnections,
+            blockingCalls: calls
+        )
+        writes = WriteLane(
+            loop: loop,
+            settings: settings,
+            connections: settings.writeConnections,
+            blockingCalls: calls
+        )
+        exclusives = ExclusiveLane(
+            loop: loop,
+            settings: settings,
+            connections: settings.exclusiveConnections,
+            blockingCalls: calls
+        )
     }
 
     /// Runs one statement that changes nothing.
     ///
     /// It shares a sync with the other reads of this turn, so a write here could be rolled back by a stranger's
-    /// error, and is sent again when a neighbour fails.
+    /// error, and is sent again when a neighbour fails. A read on the wire is not interrupted when its task is
+    /// cancelled; the statement timeout bounds it.
     package func read(_ sql: SQL) async throws(DatabaseError) -> Rows {
-        fatalError("arrives with the read lane")
+        loop.assertOnLoop()
+        try Self.check(sql)
+        return try await withUnsafeContinuation { waiter in
+            reads.submit(ReadQuery(sql, submitted: loop.milliseconds, waiter: waiter))
+        }.get()
     }
 
     /// Runs the statements in one transaction and one round trip; their answers come in order.
@@ -28,91 +57,85 @@ package final class PostgresPool: @unchecked Sendable {
     /// An error of any statement rolls back all of them. ``DatabaseError/outcomeUnknown`` means that the
     /// connection was lost after COMMIT had left.
     package func write(_ statements: [SQL]) async throws(DatabaseError) -> [Rows] {
-        fatalError("arrives with the write lane")
+        loop.assertOnLoop()
+        for sql in statements { try Self.check(sql) }
+        let whole = [WriteLane.begin] + statements + [WriteLane.commit]
+        let rows = try await withUnsafeContinuation { waiter in
+            writes.submit(
+                Exchange(
+                    whole,
+                    commitIndex: whole.count - 1,
+                    submitted: loop.milliseconds,
+                    waiter: waiter
+                )
+            )
+        }.get()
+        return Array(rows.dropFirst().dropLast())
     }
 
     /// Runs `body` in a READ COMMITTED transaction of its own; rolled back if `body` throws.
+    ///
+    /// If a statement was refused, the transaction cannot commit, even if `body` caught the error: then the
+    /// statement's error is thrown.
     package func transaction<T>(
         _ body: (PostgresTransaction) async throws -> T
     ) async throws -> T {
-        fatalError("arrives with the exclusive lane")
+        loop.assertOnLoop()
+        let link = try await exclusives.lend()
+        let transaction = PostgresTransaction(LinkSession(link))
+        do {
+            let value = try await body(transaction)
+            try await transaction.commit()
+            exclusives.giveBack(link)
+            return value
+        } catch {
+            await transaction.rollBack()
+            exclusives.giveBack(link)
+            throw error
+        }
     }
 
     /// Lends `body` a connection of its own, for COPY, LISTEN and administration.
+    ///
+    /// Whatever `body` sets in the session is undone afterwards.
     package func exclusive<T>(
         _ body: (PostgresConnection) async throws -> T
     ) async throws -> T {
-        fatalError("arrives with the exclusive lane")
+        loop.assertOnLoop()
+        let link = try await exclusives.lend()
+        let connection = PostgresConnection(LinkSession(link))
+        do {
+            let value = try await body(connection)
+            await connection.reset()
+            exclusives.giveBack(link)
+            return value
+        } catch {
+            await connection.reset()
+            exclusives.giveBack(link)
+            throw error
+        }
     }
 
     /// Fails whoever waits, closes every connection, and returns when they are gone.
     package func close() async {
-        fatalError("arrives with the lanes")
-    }
-}
-
-/// One open transaction; touched on its loop only, inside the body it was given to.
-package final class PostgresTransaction: @unchecked Sendable {
-    // @unchecked: touched on its loop only.
-
-    /// Runs one statement; BEGIN travels with the first one.
-    @discardableResult
-    package func query(_ sql: SQL) async throws(DatabaseError) -> Rows {
-        fatalError("arrives with the exclusive lane")
+        loop.assertOnLoop()
+        await withUnsafeContinuation { continuation in
+            var open = 3
+            for lane in [reads, writes, exclusives] as [Lane] {
+                lane.close {
+                    open -= 1
+                    if open == 0 { continuation.resume() }
+                }
+            }
+        }
     }
 
-    /// Runs several statements in one round trip.
-    @discardableResult
-    package func query(_ statements: [SQL]) async throws(DatabaseError) -> [Rows] {
-        fatalError("arrives with the exclusive lane")
+    static func check(_ sql: SQL) throws(DatabaseError) {
+        if sql.bindings.hasNUL {
+            throw .query(sqlstate: "22021", message: "text with a NUL character")
+        }
+        if sql.bindings.count > Bindings.limit {
+            throw .query(sqlstate: "54023", message: "more than \(Bindings.limit) parameters")
+        }
     }
-}
-
-/// One connection that nobody else uses meanwhile; touched on its loop only.
-package final class PostgresConnection: @unchecked Sendable {
-    // @unchecked: touched on its loop only.
-
-    /// Runs one statement in a transaction of its own, or in the one that earlier statements opened.
-    @discardableResult
-    package func query(_ sql: SQL) async throws(DatabaseError) -> Rows {
-        fatalError("arrives with the exclusive lane")
-    }
-
-    /// Runs text of any number of statements, such as a migration file, as `psql -c` would: in one implicit
-    /// transaction, unless the text says otherwise.
-    package func script(_ text: String) async throws(DatabaseError) {
-        fatalError("arrives with the exclusive lane")
-    }
-
-    /// Sends rows in COPY's text or binary format, as the statement says, and returns how many went in.
-    @discardableResult
-    package func copyIn<Chunks: AsyncSequence>(
-        _ statement: SQL,
-        _ chunks: Chunks
-    ) async throws -> Int where Chunks.Element == [UInt8] {
-        fatalError("arrives with the exclusive lane")
-    }
-
-    /// Hands each row that `COPY … TO STDOUT` gives to `body`, which is waited for.
-    @discardableResult
-    package func copyOut(
-        _ statement: SQL,
-        _ body: ([UInt8]) async throws -> Void
-    ) async throws -> Int {
-        fatalError("arrives with the exclusive lane")
-    }
-
-    /// Waits for the next NOTIFY on the channels that `LISTEN` statements named; nil when `timeout` passes.
-    package func notification(
-        within timeout: Duration
-    ) async throws(DatabaseError) -> PostgresNotification? {
-        fatalError("arrives with the exclusive lane")
-    }
-}
-
-/// What NOTIFY sent.
-package struct PostgresNotification: Sendable, Hashable {
-    package let channel: String
-    package let payload: String
-    package let backend: Int32
 }
