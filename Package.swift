@@ -30,9 +30,15 @@ func library(_ name: String, package: String? = nil, apt: String) -> Target {
     )
 }
 
-func shim(_ name: String, links: [String], cSettings: [CSetting] = []) -> Target {
+func shim(
+    _ name: String,
+    _ uses: [Target.Dependency] = [],
+    links: [String],
+    cSettings: [CSetting] = []
+) -> Target {
     .target(
         name: name,
+        dependencies: uses,
         path: "Sources/System/\(name)",
         cSettings: cSettings,
         linkerSettings: links.map { .linkedLibrary($0) }
@@ -111,8 +117,11 @@ let package = Package(
         library("CPicoHTTP", package: "libh2o", apt: "libh2o-dev"),
         // Its .pc file has a flag that SwiftPM refuses.
         library("CUtf8proc", apt: "libutf8proc-dev"),
+        // glib-2.0.pc has the include paths that vips.h needs; vips.pc has a flag that SwiftPM refuses.
+        library("CVipsLibrary", package: "glib-2.0", apt: "libvips-dev"),
         shim("CRuntime", links: ["uv"]),
         shim("CSimdjson", links: ["simdjson"]),
+        shim("CVips", ["CVipsLibrary"], links: ["vips", "gobject-2.0", "glib-2.0"]),
 
         // Runtime
         runtime("Crypto", ["CCrypto", "CSodium"]),

@@ -1,0 +1,1 @@
+// Only CVips includes libvips itself; this module carries its compiler flags.
