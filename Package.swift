@@ -87,11 +87,17 @@ func role(_ name: String, _ uses: [Target.Dependency]) -> Target {
     )
 }
 
-func tests(_ layer: String, _ name: String, _ uses: [Target.Dependency]) -> Target {
+func tests(
+    _ layer: String,
+    _ name: String,
+    _ uses: [Target.Dependency],
+    exclude: [String] = []
+) -> Target {
     .testTarget(
         name: "\(name)Tests",
         dependencies: uses,
         path: "Tests/\(layer)/\(name)Tests",
+        exclude: exclude,
         swiftSettings: settings
     )
 }
@@ -188,6 +194,11 @@ let package = Package(
                 "ServiceKit", "Settings", logging,
             ]
         ),
+        service(
+            "Media",
+            ["CVips", "Contracts", "EventLoops", "HTTP", "JSON", "Objects", "ServiceKit", "Sharding"],
+            exclude: ["Migrations"]
+        ),
 
         // Bench
         .executableTarget(
@@ -215,6 +226,12 @@ let package = Package(
         tests("Runtime", "Metrics", ["EventLoops", "Metrics"]),
         tests("Runtime", "Normalizing", ["Normalizing"]),
         tests("Runtime", "Settings", ["Settings"]),
+        tests(
+            "Services",
+            "Media",
+            ["EventLoops", "Media"],
+            exclude: ["Fixtures"]
+        ),
         .target(
             name: "Simulation",
             path: "Tests/Simulation/Simulation",

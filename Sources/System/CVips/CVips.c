@@ -53,15 +53,55 @@ static void stop_when_late(VipsImage *image, VipsProgress *progress, void *secon
     if (progress->run > GPOINTER_TO_INT(seconds)) vips_image_set_kill(image, TRUE);
 }
 
-// Takes `image` and gives it back in memory, as sRGB of 8 bits.
+// Whether the image carries a profile of an RGB device that its pixels still stand for.
+static int has_rgb_profile(VipsImage *image) {
+    const void *profile;
+    size_t length;
+    if (vips_image_get_typeof(image, VIPS_META_ICC_NAME) == 0 || vips_image_get_bands(image) < 3) return 0;
+    if (vips_image_get_blob(image, VIPS_META_ICC_NAME, &profile, &length)) return 0;
+    // Bytes 16 to 19 of a profile name its colour space; thumbnails of CMYK pictures keep a profile that is used up.
+    return length > 20 && memcmp((const char *)profile + 16, "RGB ", 4) == 0;
+}
+
+// A new reference to the image in sRGB. libvips' own "export_profile" shifts the colours of pictures without a profile.
+static VipsImage *to_srgb(VipsImage *image) {
+    VipsImage *converted = NULL, *plain = NULL;
+    if (has_rgb_profile(image) && vips_icc_transform(image, &converted, "srgb", "embedded", TRUE, "intent",
+                                                     VIPS_INTENT_RELATIVE, NULL)) {
+        // A profile that cannot be used is no reason to refuse the picture.
+        converted = NULL;
+    }
+    int status = vips_colourspace(converted ? converted : image, &plain, VIPS_INTERPRETATION_sRGB, NULL);
+    g_clear_object(&converted);
+    return status ? NULL : plain;
+}
+
+static int is_kept(const char *field) {
+    static const char *const kept[] = {VIPS_META_PAGE_HEIGHT, VIPS_META_N_PAGES, "delay", "loop", "background"};
+    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
+        if (strcmp(field, kept[i]) == 0) return 1;
+    return 0;
+}
+
+// Takes away all that is not picture: savers of 8.14 write some of it even where they are told to strip.
+static void strip(VipsImage *image) {
+    char **fields = vips_image_get_fields(image);
+    for (int i = 0; fields && fields[i]; i++)
+        if (!is_kept(fields[i])) vips_image_remove(image, fields[i]);
+    g_strfreev(fields);
+}
+
+// Takes `image` and gives it back in memory, as sRGB of 8 bits, stripped.
 static VipsImage *settle(VipsImage *image, int seconds) {
-    VipsImage *colour = NULL, *cast = NULL, *settled = NULL;
-    if (vips_colourspace(image, &colour, VIPS_INTERPRETATION_sRGB, NULL) == 0 &&
-        vips_cast_uchar(colour, &cast, NULL) == 0) {
+    VipsImage *colour = to_srgb(image), *cast = NULL, *memory = NULL, *settled = NULL;
+    if (colour && vips_cast_uchar(colour, &cast, NULL) == 0) {
         vips_image_set_progress(cast, TRUE);
         g_signal_connect(cast, "eval", G_CALLBACK(stop_when_late), GINT_TO_POINTER(seconds));
-        settled = vips_image_copy_memory(cast);
+        memory = vips_image_copy_memory(cast);
     }
+    // A copy of the header only: nobody else holds it, so its fields may be changed.
+    if (memory && vips_copy(memory, &settled, NULL) == 0) strip(settled);
+    g_clear_object(&memory);
     g_clear_object(&cast);
     g_clear_object(&colour);
     g_object_unref(image);
@@ -72,8 +112,7 @@ tessera_image *tessera_image_load(const char *path, int width, int height, int c
     VipsImage *image = NULL;
     char *name = g_strdup_printf("%s%s", path, animated ? "[n=-1]" : "");
     int status = vips_thumbnail(name, &image, width, "height", height, "size", crop ? VIPS_SIZE_BOTH : VIPS_SIZE_DOWN,
-                                "crop", crop ? VIPS_INTERESTING_CENTRE : VIPS_INTERESTING_NONE, "export_profile", "srgb",
-                                "fail_on", VIPS_FAIL_ON_ERROR, NULL);
+                                "crop", crop ? VIPS_INTERESTING_CENTRE : VIPS_INTERESTING_NONE, "fail_on", VIPS_FAIL_ON_ERROR, NULL);
     g_free(name);
     return status ? NULL : ours(settle(image, seconds));
 }
