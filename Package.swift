@@ -156,10 +156,7 @@ let package = Package(
         // Services
         service(
             "Accounts",
-            [
-                "Contracts", "Crypto", "Database", "EventLoops", "HTTP", "JSON", "Jobs",
-                "Memcache", "Normalizing", "Postgres", "ServiceKit", "Sharding",
-            ],
+            ["Contracts", "Crypto", "HTTP", "JSON", "Normalizing", "Sharding"],
             exclude: ["Migrations"]
         ),
         service("Contracts", ["JSON", "Sharding"]),
@@ -180,6 +177,14 @@ let package = Package(
             exclude: ["Migrations"]
         ),
         service("Instance", ["Contracts", "HTTP", "JSON", "ServiceKit"]),
+        service(
+            "Posts",
+            [
+                "Contracts", "Counters", "Database", "HTTP", "JSON", "Jobs", "Memcache", "Postgres",
+                "ServiceKit", "Sharding",
+            ],
+            exclude: ["Migrations"]
+        ),
         service(
             "ServiceKit",
             [

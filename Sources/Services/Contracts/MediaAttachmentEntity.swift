@@ -98,3 +98,38 @@ package struct MediaAttachmentEntity: Sendable, Equatable, JSONEncodable {
         }
     }
 }
+
+extension MediaAttachmentEntity {
+    /// Reads what ``write(to:)`` has written, as a cache keeps it.
+    package init?(_ json: JSONValue) {
+        guard let id = json["id"]?.string.flatMap({ MediaID($0) }),
+            let kind = json["type"]?.string.flatMap(Kind.init(rawValue:)),
+            let meta = json["meta"]
+        else { return nil }
+        self.init(
+            id: id,
+            kind: kind,
+            url: json["url"]?.string,
+            previewURL: json["preview_url"]?.string,
+            original: meta["original"].flatMap(Size.init),
+            small: meta["small"].flatMap(Size.init),
+            focus: meta["focus"].flatMap(Focus.init),
+            description: json["description"]?.string,
+            blurhash: json["blurhash"]?.string
+        )
+    }
+}
+
+extension MediaAttachmentEntity.Size {
+    fileprivate init?(_ json: JSONValue) {
+        guard let width = json["width"]?.int, let height = json["height"]?.int else { return nil }
+        self.init(width: width, height: height)
+    }
+}
+
+extension MediaAttachmentEntity.Focus {
+    fileprivate init?(_ json: JSONValue) {
+        guard let x = json["x"]?.double, let y = json["y"]?.double else { return nil }
+        self.init(x: x, y: y)
+    }
+}

@@ -1,0 +1,296 @@
+import Contracts
+import Counters
+import Database
+import Jobs
+import Postgres
+import Sharding
+
+/// Every statement about posts themselves; likes, bookmarks and answers have files of their own.
+struct PostStore: Sendable {
+    let database: Database
+
+    /// What ``CountedPost`` reads, of a post named `p`.
+    static let columns: SQL = """
+        p.id, p.author, p.text, p.spoiler_text, p.sensitive, p.language, p.visibility, p.media,
+        p.mentions, p.mention_names, p.in_reply_to, p.in_reply_to_author, p.application_name,
+        p.application_website, p.created_at, p.edited_at, p.pinned_at IS NOT NULL,
+        counts.likes, counts.replies, counts.reblogs
+        """
+
+    /// The counts of a post named `p`, for `CROSS JOIN LATERAL`.
+    static let counts: SQL = """
+        (
+            SELECT
+                coalesce(sum(c.value) FILTER (
+                    WHERE c.kind = \(CounterKind.likes.rawValue)), 0)::bigint AS likes,
+                coalesce(sum(c.value) FILTER (
+                    WHERE c.kind = \(CounterKind.replies.rawValue)), 0)::bigint AS replies,
+                coalesce(sum(c.value) FILTER (
+                    WHERE c.kind = \(CounterKind.reblogs.rawValue)), 0)::bigint AS reblogs
+            FROM counters.current AS c
+            WHERE c.bucket = p.bucket AND c.subject = p.id
+        ) AS counts
+        """
+
+    // MARK: Reading
+
+    /// The posts among these that exist and are not deleted, one query a shard.
+    func posts(_ ids: [PostID]) async throws(DatabaseError) -> [CountedPost] {
+        try await database.gather(ids) { ids in
+            """
+            SELECT \(fragment: Self.columns)
+            FROM unnest(\(ids.map(\.bucket))::smallint[], \(ids)::bigint[]) AS wanted (bucket, id)
+            JOIN posts.post AS p ON p.bucket = wanted.bucket AND p.id = wanted.id
+            CROSS JOIN LATERAL \(fragment: Self.counts)
+            WHERE p.deleted_at IS NULL
+            """
+        }
+    }
+
+    func post(_ id: PostID) async throws(DatabaseError) -> CountedPost? {
+        try await database.row(
+            """
+            SELECT \(fragment: Self.columns)
+            FROM posts.post AS p
+            CROSS JOIN LATERAL \(fragment: Self.counts)
+            WHERE p.bucket = \(id.bucket) AND p.id = \(id) AND p.deleted_at IS NULL
+            """,
+            on: id
+        )
+    }
+
+    /// What belongs into home feeds, newest first, one statement a shard.
+    func recent(
+        of authors: [UserID],
+        after: PostID?,
+        before: PostID?,
+        limit: Int
+    ) async throws(DatabaseError) -> [PostReference] {
+        let rows: [ReferenceRow] = try await database.gather(authors) { authors in
+            """
+            SELECT p.id, p.author
+            FROM unnest(\(authors.map(\.bucket))::smallint[], \(authors)::bigint[])
+                AS a (bucket, author)
+            CROSS JOIN LATERAL (
+                SELECT p.id, p.author
+                FROM posts.post AS p
+                WHERE p.bucket = a.bucket AND p.author = a.author
+                  AND p.deleted_at IS NULL AND p.in_reply_to IS NULL AND p.visibility < 3
+                  AND p.id > \(after?.rawValue ?? 0) AND p.id < \(before?.rawValue ?? .max)
+                ORDER BY p.id DESC
+                LIMIT \(limit)
+            ) AS p
+            ORDER BY p.id DESC
+            LIMIT \(limit)
+            """
+        }
+        let newest = rows.map(\.reference).sorted { $0.id > $1.id }
+        return Array(newest.prefix(limit))
+    }
+
+    /// Which posts of one author a list shows.
+    struct AuthorFilter: Sendable {
+        var onlyMedia = false
+        var excludeReplies = false
+        var onlyPinned = false
+        /// The codes of what the viewer may see.
+        var visibilities: [Int16]
+    }
+
+    func ids(
+        of author: UserID,
+        filter: AuthorFilter,
+        lower: Int64,
+        upper: Int64,
+        ascending: Bool,
+        limit: Int
+    ) async throws(DatabaseError) -> [PostID] {
+        try await database.rows(
+            """
+            SELECT p.id
+            FROM posts.post AS p
+            WHERE p.bucket = \(author.bucket) AND p.author = \(author) AND p.deleted_at IS NULL
+              AND p.id > \(lower) AND p.id < \(upper)
+              AND p.visibility = ANY (\(filter.visibilities)::smallint[])
+              AND (NOT \(filter.onlyMedia)::boolean OR cardinality(p.media) > 0)
+              AND (NOT \(filter.excludeReplies)::boolean OR p.in_reply_to IS NULL)
+              AND (NOT \(filter.onlyPinned)::boolean OR p.pinned_at IS NOT NULL)
+            ORDER BY p.id \(unsafe: ascending ? "ASC" : "DESC")
+            LIMIT \(limit)
+            """,
+            on: author
+        )
+    }
+
+    func edits(of post: PostID) async throws(DatabaseError) -> [EditRow] {
+        try await database.rows(
+            """
+            SELECT created_at, text, spoiler_text, sensitive, media
+            FROM posts.edit
+            WHERE bucket = \(post.bucket) AND post = \(post)
+            ORDER BY created_at
+            """,
+            on: post
+        )
+    }
+
+    // MARK: Writing
+
+    /// A new id in the author's bucket.
+    func nextID(for author: UserID) async throws(DatabaseError) -> PostID {
+        let id: PostID? = try await database.row(
+            "SELECT control.next_id(\(author.bucket)::smallint)",
+            on: author
+        )
+        guard let id else { throw .decoding("control.next_id gave no row") }
+        return id
+    }
+
+    static func insert(_ post: Post) -> SQL {
+        """
+        INSERT INTO posts.post (
+            bucket, id, author, text, spoiler_text, sensitive, language, visibility, media,
+            mentions, mention_names, in_reply_to, in_reply_to_author, application_name,
+            application_website, created_at
+        ) VALUES (
+            \(post.id.bucket), \(post.id), \(post.author), \(post.text), \(post.spoilerText),
+            \(post.sensitive), \(post.language), \(post.visibility.code), \(post.media),
+            \(post.mentions.map(\.user)), \(post.mentions.map(\.username)), \(post.inReplyTo),
+            \(post.inReplyToAuthor), \(post.application?.name), \(post.application?.website),
+            \(post.createdAt)
+        )
+        """
+    }
+
+    /// Fails on the primary key where one of the photos belongs to another post already.
+    static func attach(_ media: [MediaID], to post: PostID) -> SQL {
+        """
+        INSERT INTO posts.attachment (bucket, media, post)
+        SELECT \(post.bucket), media, \(post)
+        FROM unnest(\(media)::bigint[]) AS m (media)
+        """
+    }
+
+    static func detach(_ media: [MediaID], from post: PostID) -> SQL {
+        """
+        DELETE FROM posts.attachment
+        WHERE bucket = \(post.bucket) AND post = \(post) AND media = ANY (\(media)::bigint[])
+        """
+    }
+
+    /// Keeps the version that a post has, before it is changed by the same write.
+    static func keepVersion(of post: PostID) -> SQL {
+        """
+        INSERT INTO posts.edit (bucket, post, created_at, text, spoiler_text, sensitive, media)
+        SELECT bucket, id, coalesce(edited_at, created_at), text, spoiler_text, sensitive, media
+        FROM posts.post
+        WHERE bucket = \(post.bucket) AND id = \(post) AND deleted_at IS NULL
+        ON CONFLICT (bucket, post, created_at) DO NOTHING
+        """
+    }
+
+    /// Answers no row where the post is gone.
+    static func update(_ post: Post) -> SQL {
+        """
+        UPDATE posts.post
+        SET text = \(post.text), spoiler_text = \(post.spoilerText),
+            sensitive = \(post.sensitive), language = \(post.language), media = \(post.media),
+            mentions = \(post.mentions.map(\.user)),
+            mention_names = \(post.mentions.map(\.username)), edited_at = \(post.editedAt)
+        WHERE bucket = \(post.id.bucket) AND id = \(post.id) AND author = \(post.author)
+          AND deleted_at IS NULL
+        RETURNING id
+        """
+    }
+
+    /// Tombstones a post and causes what follows, once: a second call changes nothing and answers no row.
+    static func delete(_ post: Post, effects: [Effect]) -> SQL {
+        var statement: SQL = """
+            WITH gone AS (
+                UPDATE posts.post
+                SET deleted_at = now(), pinned_at = NULL
+                WHERE bucket = \(post.id.bucket) AND id = \(post.id) AND author = \(post.author)
+                  AND deleted_at IS NULL
+                RETURNING id
+            ), detached AS (
+                DELETE FROM posts.attachment
+                WHERE bucket = \(post.id.bucket) AND post IN (SELECT id FROM gone)
+            )
+            """
+        if post.visibility != .direct {
+            statement += """
+                , counted AS (
+                    \(fragment: Counters.append(
+                        subject: post.author, kind: CounterKind.statuses, amount: -1,
+                        forEach: "gone"))
+                )
+                """
+        }
+        for (index, effect) in effects.enumerated() {
+            statement += """
+                , effect\(unsafe: String(index)) AS (\(fragment: effect.enqueue(whenAny: "gone")))
+                """
+        }
+        return statement + " SELECT id FROM gone"
+    }
+
+    /// Answers no row where the post is gone or is not the author's.
+    static func pin(_ post: PostID, by author: UserID, _ pinned: Bool) -> SQL {
+        """
+        UPDATE posts.post
+        SET pinned_at = CASE WHEN \(pinned)::boolean THEN coalesce(pinned_at, now()) END
+        WHERE bucket = \(post.bucket) AND id = \(post) AND author = \(author)
+          AND deleted_at IS NULL
+        RETURNING id
+        """
+    }
+
+    func pinnedCount(of author: UserID) async throws(DatabaseError) -> Int {
+        try await database.row(
+            """
+            SELECT count(*)
+            FROM posts.post
+            WHERE bucket = \(author.bucket) AND author = \(author) AND deleted_at IS NULL
+              AND pinned_at IS NOT NULL
+            """,
+            on: author
+        ) ?? 0
+    }
+
+    /// How many posts there are on all shards, as each shard's statistics have it.
+    func estimatedCount() async throws(DatabaseError) -> Int {
+        let answers: [(ShardID, [Int])] = try await database.everyShard(
+            """
+            SELECT greatest(reltuples, 0)::bigint
+            FROM pg_catalog.pg_class
+            WHERE oid = 'posts.post'::regclass
+            """
+        )
+        return answers.reduce(0) { $0 + ($1.1.first ?? 0) }
+    }
+}
+
+private struct ReferenceRow: RowDecodable {
+    let reference: PostReference
+
+    init(row: inout Row) throws(DatabaseError) {
+        reference = PostReference(id: try row.next(), author: try row.next())
+    }
+}
+
+/// A version that a post had.
+struct EditRow: RowDecodable {
+    let createdAt: Timestamp
+    let text: String
+    let spoilerText: String
+    let sensitive: Bool
+    let media: [MediaID]
+
+    init(row: inout Row) throws(DatabaseError) {
+        createdAt = try row.next()
+        text = try row.next()
+        spoilerText = try row.next()
+        sensitive = try row.next()
+        media = try row.next()
+    }
+}

@@ -1,0 +1,67 @@
+import Contracts
+import Database
+import Jobs
+import Memcache
+import ServiceKit
+
+/// Posts and comments with their photos: publish, read, edit, delete, like, bookmark, list.
+///
+/// A post lives in its author's bucket, and with it everything about it: likes, counts, answers. What
+/// belongs to others (feeds, the actor's own lists, the parent's list of answers) follows by effects. Read
+/// ``PublishPost`` for the write and ``PostDirectory`` for the read.
+package struct PostsService: Service {
+    package static let schema = SchemaRequirement(module: "Posts", number: 1)
+
+    let directory: PostDirectory
+    let replies: ReplyStore
+    private let database: Database
+
+    package init(
+        database: Database,
+        cache: any CacheClient,
+        accounts: any AccountsClient,
+        graph: any GraphClient,
+        media: any MediaClient,
+        publicURL: String
+    ) {
+        self.database = database
+        replies = ReplyStore(database: database)
+        directory = PostDirectory(
+            store: PostStore(database: database),
+            favourites: FavouriteStore(database: database),
+            bookmarks: BookmarkStore(database: database),
+            cache: PostCache(cache: cache),
+            accounts: accounts,
+            graph: graph,
+            media: media,
+            rendering: PostRendering(publicURL: publicURL)
+        )
+    }
+
+    /// What other services use.
+    package var client: any PostsClient { directory }
+
+    package var endpoints: [Endpoint] {
+        StatusRoutes(directory: directory, replies: replies, database: database).endpoints
+            + FavouriteRoutes(directory: directory).endpoints
+            + StatusListRoutes(directory: directory).endpoints
+    }
+
+    package var effects: [any EffectHandler] {
+        [
+            MirrorFavourite(favourites: directory.favourites),
+            NoteReply(replies: replies, cache: directory.cache),
+        ]
+    }
+
+    /// How many posts there are, as the shards' statistics have it.
+    package func estimatedCount() async throws -> Int {
+        try await directory.store.estimatedCount()
+    }
+
+    /// The most characters, photos and pinned posts that are taken.
+    package static let characterLimit = PostDraft.characterLimit
+    package static let charactersPerURL = PostDraft.charactersPerURL
+    package static let mediaLimit = PostDraft.mediaLimit
+    package static let pinnedLimit = FavouriteRoutes.pinnedLimit
+}
