@@ -47,6 +47,9 @@ def _up():
         step(f"{name}: added")
 
     _start_infrastructure(layout, supervisor)
+    for node in layout.shards[kept.shards if kept else settings.shards:]:
+        step(f"{node.name}: prepared; it owns no bucket until the coordinator moves some to it,"
+             " which is not part of this version")
     if not folders.has_role(layout, "appnode"):
         raise Failure("the roles are not built; run cluster/up without SKIP_BUILD")
     _start_roles(layout, supervisor, changed_nodes)
