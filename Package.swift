@@ -148,6 +148,7 @@ let package = Package(
             ["Database", "EventLoops", "JSON", "Metrics", "Postgres", "Sharding", logging],
             exclude: ["Migrations"]
         ),
+        storage("Etcd", ["EventLoops", "HTTP", "JSON", "Sharding"]),
         storage("Memcache", ["CLibmemcached", "CRuntime", "Crypto", "EventLoops"]),
         storage("Postgres", ["CLibpq", "CLibuv", "EventLoops", "Sharding"]),
         storage("Objects", ["EventLoops"]),
@@ -204,8 +205,18 @@ let package = Package(
         ),
         service(
             "Media",
-            ["CVips", "Contracts", "EventLoops", "HTTP", "JSON", "Objects", "ServiceKit", "Sharding"],
+            [
+                "CVips", "Contracts", "EventLoops", "HTTP", "JSON", "Objects", "ServiceKit",
+                "Sharding",
+            ],
             exclude: ["Migrations"]
+        ),
+        role(
+            "shardctl",
+            [
+                "Administration", "Etcd", "EventLoops", "JSON", "Settings", "Sharding",
+                argumentParser,
+            ]
         ),
 
         // Bench
@@ -256,6 +267,7 @@ let package = Package(
         ),
         tests("Storage", "Postgres", ["EventLoops", "Postgres", "Sharding", "TestSupport"]),
         tests("Storage", "Objects", ["EventLoops", "Objects"]),
+        tests("Storage", "Etcd", ["Etcd", "EventLoops", "TestSupport"]),
         tests("Storage", "Sharding", ["Sharding"]),
         .target(
             name: "TestSupport",

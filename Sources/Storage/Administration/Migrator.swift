@@ -92,7 +92,7 @@ package struct Migrator {
         )
     }
 
-    private func recorded() throws(AdminError) -> [MigrationPlan.Record] {
+    func recorded() throws(AdminError) -> [MigrationPlan.Record] {
         guard try session.value("SELECT to_regclass('control.migration')::text") != nil else {
             return []
         }

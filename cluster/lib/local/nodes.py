@@ -54,8 +54,7 @@ def _etcd(layout):
         "etcd_endpoint": f"http://127.0.0.1:{layout.etcd.port}",
         "etcd_user": USER,
         "etcd_password": layout.secrets / "etcd-tessera",
-        "mover_password": layout.secrets / "postgres-mover",
-        "migrate_password": layout.secrets / "postgres-migrate",
+        "secrets": layout.secrets,
     }
 
 

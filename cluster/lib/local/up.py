@@ -47,9 +47,6 @@ def _up():
         step(f"{name}: added")
 
     _start_infrastructure(layout, supervisor)
-    for node in layout.shards[kept.shards if kept else settings.shards:]:
-        step(f"{node.name}: prepared; it owns no bucket until the coordinator moves some to it,"
-             " which is not part of this version")
     if not folders.has_role(layout, "appnode"):
         raise Failure("the roles are not built; run cluster/up without SKIP_BUILD")
     _start_roles(layout, supervisor, changed_nodes)
@@ -113,10 +110,11 @@ def _start_infrastructure(layout, supervisor):
 def _prepare_map(layout):
     if not folders.has_role(layout, "shardctl"):
         return
-    for line in nodes.shardctl(layout, "init", *nodes.shard_options(layout)).splitlines():
-        step(f"shardctl init: {line}")
+    migrations = ["--migrations", str(CHECKOUT / "Sources")]
     for line in nodes.shardctl(
-            layout, "migrate", "--migrations", str(CHECKOUT / "Sources")).splitlines():
+            layout, "init", *nodes.shard_options(layout), *migrations).splitlines():
+        step(f"shardctl init: {line}")
+    for line in nodes.shardctl(layout, "migrate", *migrations).splitlines():
         step(f"shardctl migrate: {line}")
 
 

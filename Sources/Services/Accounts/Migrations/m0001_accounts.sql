@@ -91,7 +91,7 @@ CREATE TABLE accounts.session (
     PRIMARY KEY (bucket, id)
 );
 
-CREATE INDEX session_user ON accounts.session (bucket, user_id, id);
+CREATE INDEX session_of_user ON accounts.session (bucket, user_id, id);
 
 CREATE TABLE accounts.application (
     bucket smallint NOT NULL CHECK (bucket BETWEEN 0 AND 1023),

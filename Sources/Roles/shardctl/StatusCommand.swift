@@ -1,0 +1,121 @@
+import Administration
+import ArgumentParser
+import JSON
+import Sharding
+
+/// Shows each shard beside what the map says of it.
+struct StatusCommand: ClusterCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "status",
+        abstract: "Shows the map's generation and each shard's state; status 1 if one is not well."
+    )
+
+    @OptionGroup var cluster: ClusterOptions
+    @OptionGroup var output: OutputOptions
+
+    func run(on cluster: Cluster) async throws {
+        let seen = try await ClusterView(of: cluster)
+        output.print(text(seen)) { json in
+            json.field("generation", seen.map.generation)
+            json.field("healthy", seen.findings.isEmpty)
+            json.key("shards")
+            json.array { json in
+                for shard in seen.map.shards { write(shard, seen, to: &json) }
+            }
+        }
+        guard seen.findings.isEmpty else {
+            throw Failure(.unhealthy, "\(seen.findings.count) findings; see shardctl doctor")
+        }
+    }
+
+    private func text(_ seen: ClusterView) -> String {
+        let rows = seen.map.shards.map { shard -> [String] in
+            let held = seen.map.buckets(of: shard.id).count
+            guard let one = seen.inspections[shard.id] ?? nil else {
+                return [shard.id.name, "down", "\(held)", "?", "?", "?", shard.addresses]
+            }
+            let unwell = seen.findings.contains { $0.shard == shard.id }
+            return [
+                shard.id.name, unwell ? "unwell" : "up", "\(held)", "\(one.count(inState: "own"))",
+                "\(one.migrations.count)", "\(one.connections)/\(one.maxConnections)",
+                shard.addresses,
+            ]
+        }
+        return "generation \(seen.map.generation)\n"
+            + table(
+                ["SHARD", "STATE", "IN MAP", "OWNED", "MIGRATIONS", "CONNECTIONS", "ADDRESS"],
+                rows
+            )
+    }
+
+    private func write(_ shard: ShardRecord, _ seen: ClusterView, to json: inout JSONWriter) {
+        let one = seen.inspections[shard.id] ?? nil
+        json.object { json in
+            json.field("shard", shard.id.name)
+            json.field("address", shard.addresses)
+            json.field("up", one != nil)
+            json.field("buckets_in_map", seen.map.buckets(of: shard.id).count)
+            json.field("buckets_owned", one?.count(inState: "own"))
+            json.field("migrations", one?.migrations.count)
+            json.field("connections", one?.connections)
+            json.field("max_connections", one?.maxConnections)
+            json.field("version", one?.version)
+            json.key("findings")
+            json.array(seen.findings.filter { $0.shard == shard.id }.map(\.what))
+        }
+    }
+}
+
+/// Looks for what is wrong, and changes nothing.
+struct DoctorCommand: ClusterCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "doctor",
+        abstract:
+            "Compares the map with every shard and lists what does not agree; status 1 if any."
+    )
+
+    @OptionGroup var cluster: ClusterOptions
+    @OptionGroup var output: OutputOptions
+
+    func run(on cluster: Cluster) async throws {
+        let seen = try await ClusterView(of: cluster)
+        let lines = seen.findings.map { "\($0.shard?.name ?? "cluster"): \($0.what)" }
+        output.print(lines.isEmpty ? "nothing found" : lines.joined(separator: "\n")) { json in
+            json.key("findings")
+            json.array { json in
+                for finding in seen.findings {
+                    json.object { json in
+                        json.field("shard", finding.shard?.name)
+                        json.field("finding", finding.what)
+                    }
+                }
+            }
+        }
+        guard seen.findings.isEmpty else { throw Failure(.unhealthy, "\(lines.count) findings") }
+    }
+}
+
+/// The map beside what every shard says of itself.
+struct ClusterView {
+    let map: ShardMap
+    let inspections: [ShardID: ShardInspection?]
+    let findings: [ClusterFinding]
+
+    init(of cluster: Cluster) async throws {
+        map = try await cluster.map()
+        let secrets = try cluster.secrets()
+        var inspections: [ShardID: ShardInspection?] = [:]
+        for shard in map.shards {
+            do {
+                let session = try ShardSetup(shard: shard, secrets: secrets).moverSession()
+                inspections[shard.id] = try ShardInspection(session)
+            } catch let error where error.kind == .unreachable {
+                inspections[shard.id] = .some(nil)
+            } catch {
+                throw Failure(error).at(shard.id)
+            }
+        }
+        self.inspections = inspections
+        findings = ClusterFinding.all(map: map, inspections: inspections)
+    }
+}
