@@ -208,6 +208,8 @@ let package = Package(
             [
                 "CVips", "Contracts", "EventLoops", "HTTP", "JSON", "Objects", "ServiceKit",
                 "Sharding",
+                "CVips", "Contracts", "Crypto", "Database", "EventLoops", "HTTP", "JSON", "Jobs",
+                "Objects", "Postgres", "ServiceKit", "Sharding", logging,
             ],
             exclude: ["Migrations"]
         ),

@@ -1,4 +1,5 @@
 import CVips
+import Crypto
 import EventLoops
 import Glibc
 
@@ -63,6 +64,11 @@ package struct ImageProcessor: Sendable {
             let picture = try Picture.load(path, box: (width, height), crop: true)
             return try rendition(name, picture, picture.isTransparent ? .png : .jpeg, quality: 85)
         }
+    }
+
+    /// The SHA-256 of an uploaded file.
+    func digest(_ path: String) async throws -> String {
+        try await offload.run { Base64URL.encode(Digest.sha256(try readFile(path))) }
     }
 
     // MARK: On a thread of the offload
