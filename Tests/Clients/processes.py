@@ -81,6 +81,10 @@ class Cluster:
             capture_output=True, text=True, check=False)
         assert "ERROR" not in run.stdout or "already" in run.stdout, run.stdout
 
+    def has_failpoints(self):
+        environment = pathlib.Path(f"/proc/{self.pid('app1')}/environ").read_bytes()
+        return b"TESSERA_TEST_FAILPOINTS=true" in environment.split(b"\0")
+
     def sql(self, shard, statement):
         """Asks one shard as its superuser; rows as lists of strings."""
         password = (self.home / "secrets" / "postgres-mover").read_text().strip()

@@ -39,6 +39,12 @@ struct AppNodeSettings: Sendable {
                 "Whether anybody may sign up."
             ),
             Setting("log.access", .flag, default: "true", "Whether each answer makes a line."),
+            Setting(
+                "test.failpoints",
+                .flag,
+                default: "false",
+                "Whether a request may end the process before its answer; for tests alone."
+            ),
         ] + Setting.shared
 
     let values: SettingValues

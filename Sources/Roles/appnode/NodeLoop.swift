@@ -53,7 +53,8 @@ final class NodeLoop: @unchecked Sendable {
             limits: limits,
             hooks: services.hooks,
             trustsForwarded: settings.values.flag("http.trust_forwarded"),
-            handler: services.handle
+            handler: settings.values.flag("test.failpoints")
+                ? AnswerFailpoint.wrap(services.handle) : services.handle
         )
     }
 

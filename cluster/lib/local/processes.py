@@ -212,19 +212,13 @@ def _memcached(layout, node):
 def _appnode(layout, node):
     return (f"{quote(layout.binaries / 'appnode')} --config"
             f" {quote(layout.config / (node.name + '.yaml'))}",
-            {"priority": 40, "stopsignal": "TERM", **_failpoint(layout, node)})
+            {"priority": 40, "stopsignal": "TERM"})
 
 
 def _worker(layout, node):
     return (f"{quote(layout.binaries / 'worker')} --config"
             f" {quote(layout.config / (node.name + '.yaml'))}",
-            {"priority": 50, "stopsignal": "TERM", **_failpoint(layout, node)})
-
-
-def _failpoint(layout, node):
-    """Tests put `FAILPOINT_<NAME>` in the environment to have one process die at a named point."""
-    point = os.environ.get(f"FAILPOINT_{node.name.upper()}")
-    return {"environment": f'TESSERA_FAILPOINT="{point}"'} if point else {}
+            {"priority": 50, "stopsignal": "TERM"})
 
 
 def _haproxy(layout, node):
