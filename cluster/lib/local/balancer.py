@@ -21,14 +21,20 @@ def write(layout):
         "haproxy.cfg", socket=layout.balancer_socket, http_port=layout.settings.http_port,
         https_port=layout.settings.https_port, certificate=layout.tls / "server.pem",
         metrics_port=layout.balancer.metrics_port, body_bytes=BODY_BYTES, servers=servers)
-    changed = write_if_changed(file, text)
-    if changed:
-        check = subprocess.run(
-            ["/usr/sbin/haproxy", "-c", "-q", "-f", str(file)], capture_output=True, text=True,
-            check=False)
-        if check.returncode:
-            raise Failure(f"HAProxy refuses {file}: {check.stderr.strip().splitlines()[:1]}")
-    return changed
+    if not file.exists() or file.read_text() != text:
+        _check(layout.config / "haproxy.cfg.tried", text)
+    return write_if_changed(file, text)
+
+
+def _check(file, text):
+    """HAProxy itself says whether a configuration is right, before anything uses it."""
+    file.write_text(text)
+    check = subprocess.run(
+        ["/usr/sbin/haproxy", "-c", "-f", str(file)], capture_output=True, text=True, check=False)
+    if check.returncode:
+        lines = [line for line in check.stderr.splitlines() if "ALERT" in line]
+        raise Failure(f"HAProxy refuses {file}: {lines[0] if lines else check.stderr[-200:]}")
+    file.unlink()
 
 
 def reload(supervisor):

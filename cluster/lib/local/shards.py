@@ -1,4 +1,4 @@
-"""One PostgreSQL server for each shard: created by an initdb of its own, with roles and a database."""
+"""One PostgreSQL server for each shard: created by an initdb of its own; shardctl does the rest."""
 import concurrent.futures
 import os
 import pwd
@@ -11,7 +11,6 @@ from .layout import POSTGRES_BINARIES, database_user
 from .templates import render
 
 DATABASE = "tessera"
-ROLES = ("migrate", "app", "worker")
 
 
 def create(layout):
@@ -75,29 +74,6 @@ def ready(layout, node):
         [str(POSTGRES_BINARIES / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(node.port)],
         check=False)
     return run.returncode == 0
-
-
-def prepare(layout, node):
-    """Roles and the database; repeating it changes nothing."""
-    statements = [
-        f"SELECT 'CREATE ROLE {role} LOGIN' WHERE NOT EXISTS"
-        f" (SELECT FROM pg_roles WHERE rolname = '{role}') \\gexec\n"
-        f"ALTER ROLE {role} LOGIN PASSWORD '{secret(layout, f'postgres-{role}')}';\n"
-        for role in ROLES]
-    statements.append(
-        f"SELECT 'CREATE DATABASE {DATABASE} OWNER migrate' WHERE NOT EXISTS"
-        f" (SELECT FROM pg_database WHERE datname = '{DATABASE}') \\gexec\n"
-        f"REVOKE ALL ON DATABASE {DATABASE} FROM PUBLIC;\n"
-        f"GRANT CONNECT ON DATABASE {DATABASE} TO app, worker;\n")
-    psql(layout, node, "".join(statements), database="postgres")
-    psql(layout, node, "REVOKE ALL ON SCHEMA public FROM PUBLIC;\n")
-
-
-def is_prepared(layout, node):
-    answer = psql(
-        layout, node,
-        f"SELECT count(*) FROM pg_database WHERE datname = '{DATABASE}'", database="postgres")
-    return answer.strip() == "1"
 
 
 def psql(layout, node, script, database=DATABASE, role="mover"):

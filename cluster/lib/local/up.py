@@ -34,6 +34,8 @@ def _up():
     layout = Layout(settings, home)
     folders.check_space(home)
     _create(layout)
+    if not all(folders.has_role(layout, role) for role in ("appnode", "worker", "shardctl")):
+        raise Failure("the roles are not built; run cluster/up without SKIP_BUILD")
     supervisor = Supervisor(layout)
     ports.check(layout, _ours(supervisor))
     settings.keep(home)
@@ -47,8 +49,10 @@ def _up():
         step(f"{name}: added")
 
     _start_infrastructure(layout, supervisor)
-    if not folders.has_role(layout, "appnode"):
-        raise Failure("the roles are not built; run cluster/up without SKIP_BUILD")
+    _prepare_map(layout)
+    for node in layout.shards[kept.shards if kept else settings.shards:]:
+        step(f"{node.name}: prepared; it owns no bucket until the coordinator moves some to it,"
+             " which is not part of this version")
     _start_roles(layout, supervisor, changed_nodes)
     _start_balancer(layout, supervisor, balancer_changed)
     _remove_surplus(layout, supervisor)
@@ -100,22 +104,19 @@ def _start_infrastructure(layout, supervisor):
         step(f"started: {', '.join(node.name for node in started)}")
     if catalog.create_users(layout):
         step("etcd: users made, authentication on")
-    for node in layout.shards:
-        if not shards.is_prepared(layout, node):
-            shards.prepare(layout, node)
-            step(f"{node.name}: roles and database made")
-    _prepare_map(layout)
 
 
 def _prepare_map(layout):
-    if not folders.has_role(layout, "shardctl"):
-        return
+    """Roles, database and schemas on each shard, then the map; the lines say what was not there."""
     migrations = ["--migrations", str(CHECKOUT / "Sources")]
     for line in nodes.shardctl(
             layout, "init", *nodes.shard_options(layout), *migrations).splitlines():
-        step(f"shardctl init: {line}")
-    for line in nodes.shardctl(layout, "migrate", *migrations).splitlines():
-        step(f"shardctl migrate: {line}")
+        if "unchanged" not in line:
+            step(f"shardctl init: {line}")
+    done = nodes.shardctl(layout, "migrate", *migrations).splitlines()
+    ran = sum(": ran " in line for line in done)
+    if ran:
+        step(f"shardctl migrate: {ran} migrations on {len(layout.shards)} shards")
 
 
 def _start_roles(layout, supervisor, changed):
