@@ -259,6 +259,14 @@ let package = Package(
             swiftSettings: settings
         ),
         tests("Services", "Accounts", ["Accounts", "Contracts", "Crypto", "Sharding"]),
+        tests(
+            "Services",
+            "Posts",
+            [
+                "Contracts", "Database", "EventLoops", "HTTP", "JSON", "Jobs", "Memcache",
+                "Metrics", "Postgres", "Posts", "ServiceKit", "Sharding", "TestSupport", logging,
+            ]
+        ),
         tests("Simulation", "Race", ["Accounts", "Contracts", "Sharding", "Simulation"]),
         tests("Storage", "Memcache", ["EventLoops", "Memcache"]),
         tests("Storage", "Administration", ["Administration", "Sharding", "TestSupport"]),
