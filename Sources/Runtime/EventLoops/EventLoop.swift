@@ -43,6 +43,7 @@ package final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable
     private var liveTasks = 0
     private var stopping = false
     private var turnStart: UInt64 = 0
+    private var idleBefore: UInt64 = 0
     private var stopBodies: [() -> Void] = []
 
     private let prepare = UnsafeMutablePointer<uv_prepare_t>.allocate(capacity: 1)
@@ -58,6 +59,8 @@ package final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable
         package var turns = 0
         package var slowTurns = 0
         package var longestTurn = Duration.zero
+        /// Time spent on work, as opposed to waiting for it.
+        package var busy = Duration.zero
     }
 
     private enum Inbound {
@@ -78,6 +81,7 @@ package final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable
         self.index = index
         uv = .allocate(capacity: 1)
         EventLoop.must(uv_loop_init(uv), "uv_loop_init")
+        EventLoop.must(tessera_measure_idle_time(uv), "uv_loop_configure")
         wakeDescriptor = tessera_eventfd()
         precondition(wakeDescriptor >= 0, "eventfd: \(wakeDescriptor)")
 
@@ -139,9 +143,10 @@ package final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable
         }
     }
 
-    /// Runs `work` on the loop's thread, soon, in the order of the calls. May be called from any thread.
+    /// Runs `work` on the loop's thread, soon but not within this call. May be called from any thread,
+    /// whose calls keep their order.
     package func execute(_ work: @escaping @Sendable () -> Void) {
-        send(.work(work))
+        if isOnLoop { flushers.append(work) } else { send(.work(work)) }
     }
 
     /// Starts a task that runs on this loop, at once if the caller is on it.
@@ -196,13 +201,15 @@ package final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable
     @discardableResult
     package func after(_ delay: Duration, _ body: @escaping () -> Void) -> LoopTimer {
         assertOnLoop()
+        // In a long turn the cached time is old, and the timer would fire too early.
+        uv_update_time(uv)
         let timer = LoopTimer(
             deadline: uv_now(uv) + delay.wholeMilliseconds,
             body: body,
             loop: self
         )
         timers.insert(timer)
-        armClock()
+        if timers.first === timer { armClock() }
         return timer
     }
 
@@ -302,6 +309,7 @@ package final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable
             if !flushers.isEmpty {
                 let due = flushers
                 flushers.removeAll(keepingCapacity: true)
+                budget -= due.count
                 for flush in due { flush() }
             }
         }
@@ -313,24 +321,26 @@ package final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable
         }
     }
 
+    /// Measures the turn that ends here: the time since the last one ended, less the wait in between.
+    ///
+    /// libuv calls back for sockets from inside of its poll, so only its own measure of the wait tells
+    /// work from waiting.
     private func finishTurn() {
         let now = uv_hrtime()
-        if turnStart != 0 {
-            let took = Duration.nanoseconds(Int64(now - turnStart))
-            statistics.turns += 1
-            if took > statistics.longestTurn { statistics.longestTurn = took }
-            if took > EventLoop.slowTurn {
-                statistics.slowTurns += 1
-                onSlowTurn?(self, took)
-            }
+        let idle = uv_metrics_idle_time(uv)
+        defer {
+            turnStart = now
+            idleBefore = idle
         }
-        turnStart = 0
-    }
-
-    /// Marks that the loop has work: the watchdog measures from the first event of a turn to its end.
-    @inline(__always)
-    package func noteEvent() {
-        if turnStart == 0 { turnStart = uv_hrtime() }
+        guard turnStart != 0 else { return }
+        let took = Duration.nanoseconds(Int64(now &- turnStart) - Int64(idle &- idleBefore))
+        statistics.turns += 1
+        statistics.busy += took
+        if took > statistics.longestTurn { statistics.longestTurn = took }
+        if took > EventLoop.slowTurn {
+            statistics.slowTurns += 1
+            onSlowTurn?(self, took)
+        }
     }
 
     private func send(_ inbound: Inbound) {
@@ -342,7 +352,6 @@ package final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable
     }
 
     private func readWake() {
-        noteEvent()
         var count: UInt64 = 0
         while read(wakeDescriptor, &count, 8) < 0 && errno == EINTR {}
         takeInbox()

@@ -31,7 +31,8 @@ package final class TCPListener: @unchecked Sendable {
         guard let port = UInt16(exactly: port) else {
             throw ListenError("port", Int32(UV_EINVAL.rawValue))
         }
-        let descriptor = tessera_listen_tcp(address, port, 1, backlog)
+        // A port that the kernel chooses must not be one that is already shared by others.
+        let descriptor = tessera_listen_tcp(address, port, port == 0 ? 0 : 1, backlog)
         guard descriptor >= 0 else { throw ListenError("listen on \(address):\(port)", descriptor) }
         return descriptor
     }

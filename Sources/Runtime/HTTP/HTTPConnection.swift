@@ -483,8 +483,8 @@ final class HTTPConnection: @unchecked Sendable {
         case .discarding:
             if pace.isTooSlow(now, limits) { timeOut() }
         case .lingering:
-            if waited >= limits.lingerTimeout && socket.queuedBytes == 0 { return abort() }
-            checkReader(now)
+            if socket.queuedBytes > 0 { return checkReader(now) }
+            if waited >= limits.lingerTimeout { abort() }
         case .closed: break
         }
     }

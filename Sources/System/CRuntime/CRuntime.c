@@ -98,3 +98,10 @@ int tessera_accept(int fd) {
     int accepted = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     return accepted < 0 ? -errno : accepted;
 }
+
+long tessera_find(const void *bytes, size_t count, const void *needle, size_t needle_count) {
+    const char *found = memmem(bytes, count, needle, needle_count);
+    return found ? found - (const char *)bytes : -1;
+}
+
+int tessera_measure_idle_time(uv_loop_t *loop) { return uv_loop_configure(loop, UV_METRICS_IDLE_TIME); }

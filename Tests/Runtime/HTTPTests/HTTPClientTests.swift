@@ -83,7 +83,8 @@ struct HTTPClientTests {
         #expect(await eventually { ended.now })
     }
 
-    @Test func `a kept connection that the server closed is retried once, for an idempotent request`()
+    @Test
+    func `a kept connection that the server closed is retried once, for an idempotent request`()
         async throws
     {
         var serverLimits = HTTPLimits()
@@ -96,7 +97,9 @@ struct HTTPClientTests {
             for path in ["/1", "/2"] {
                 let request = ClientRequest(.get, url: "http://127.0.0.1:\(port)\(path)")!
                 let response = try await client.send(request, timeout: .seconds(5))
-                bodies.append(String(decoding: try await response.body.collect(upTo: 9), as: UTF8.self))
+                bodies.append(
+                    String(decoding: try await response.body.collect(upTo: 9), as: UTF8.self)
+                )
                 // Long enough for the server to give the connection up.
                 try await client.loop.sleep(for: .milliseconds(300))
             }

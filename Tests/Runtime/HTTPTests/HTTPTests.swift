@@ -32,7 +32,8 @@ struct HTTPTests {
         let client = RawClient(port: running.port)
         let inner = "GET /inner HTTP/1.1\r\n\r\n"
         client.send(
-            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: \(inner.utf8.count)\r\n\r\n\(inner)" + get
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: \(inner.utf8.count)\r\n\r\n\(inner)"
+                + get
         )
         let first = client.answer()
         let second = client.answer()
@@ -42,7 +43,9 @@ struct HTTPTests {
         try await running.stop()
     }
 
-    @Test func `the unread rest of a short body is dropped and the connection goes on`() async throws {
+    @Test func `the unread rest of a short body is dropped and the connection goes on`()
+        async throws
+    {
         let running = try await RunningServer { request in .text(request.path) }
 
         let client = RawClient(port: running.port)
@@ -70,7 +73,9 @@ struct HTTPTests {
         try await running.stop()
     }
 
-    @Test func `100 Continue is sent when the handler asks for the body, and not before`() async throws {
+    @Test func `100 Continue is sent when the handler asks for the body, and not before`()
+        async throws
+    {
         let running = try await RunningServer { request in
             if request.path == "/refused" { return .text("no", status: 403) }
             return .text("\(try await request.body.collect(upTo: 100).count)")
@@ -146,7 +151,9 @@ struct HTTPTests {
         try await running.stop()
     }
 
-    @Test func `streams are sent in chunks, with their length, or until the end by version`() async throws {
+    @Test func `streams are sent in chunks, with their length, or until the end by version`()
+        async throws
+    {
         let running = try await RunningServer { request in
             let length = request.path == "/length" ? 10 : nil
             return Response(
@@ -216,12 +223,18 @@ struct HTTPTests {
         try await running.stop()
     }
 
-    @Test func `a request id and a trace are taken over if they are well formed, else made`() async throws {
-        let running = try await RunningServer { request in .text("\(request.id) \(request.traceparent)") }
+    @Test func `a request id and a trace are taken over if they are well formed, else made`()
+        async throws
+    {
+        let running = try await RunningServer { request in
+            .text("\(request.id) \(request.traceparent)")
+        }
         let trace = "0af7651916cd43dd8448eb211c80319c"
 
         let client = RawClient(port: running.port)
-        client.send(get("/", "X-Request-Id: my-id.1\r\ntraceparent: 00-\(trace)-b7ad6b7169203331-00\r\n"))
+        client.send(
+            get("/", "X-Request-Id: my-id.1\r\ntraceparent: 00-\(trace)-b7ad6b7169203331-00\r\n")
+        )
         let taken = client.answer()
         client.send(get("/", "X-Request-Id: a b\r\ntraceparent: 00-\(trace)-xyz\r\n"))
         let made = client.answer()
@@ -250,7 +263,8 @@ struct HTTPTests {
         try await running.stop()
     }
 
-    @Test func `a client that leaves cancels its handler, and the answer is dropped`() async throws {
+    @Test func `a client that leaves cancels its handler, and the answer is dropped`() async throws
+    {
         let cancelled = Left(0)
         let closed = Left(false)
         let running = try await RunningServer { request in
@@ -266,7 +280,9 @@ struct HTTPTests {
         for _ in 0..<10 {
             let client = RawClient(port: running.port)
             client.send(get)
-            _ = try await eventually { try await running.loop.run { running.server.openConnections > 0 } }
+            _ = try await eventually {
+                try await running.loop.run { running.server.openConnections > 0 }
+            }
             client.reset()
         }
         let all = await eventually { cancelled.now == 10 }
@@ -296,7 +312,9 @@ struct HTTPTests {
         try await running.stop()
     }
 
-    @Test func `an error of a handler is reported and answered with 500 and no detail`() async throws {
+    @Test func `an error of a handler is reported and answered with 500 and no detail`()
+        async throws
+    {
         struct Secret: Error {}
         let reported = Left(0)
         var hooks = HTTPHooks()
@@ -333,7 +351,9 @@ struct HTTPTests {
         try await running.stop()
     }
 
-    @Test func `the balancer's word on address and scheme counts only if it is trusted`() async throws {
+    @Test func `the balancer's word on address and scheme counts only if it is trusted`()
+        async throws
+    {
         let fields = "X-Forwarded-For: 9.9.9.9, 1.2.3.4\r\nX-Forwarded-Proto: https\r\n"
         for (trusts, expected) in [(true, "1.2.3.4 https"), (false, "127.0.0.1 http")] {
             let running = try await RunningServer(trustsForwarded: trusts) { request in

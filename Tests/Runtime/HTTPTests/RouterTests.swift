@@ -54,7 +54,9 @@ struct RouterTests {
         #expect(text(response) == expected)
     }
 
-    @Test(arguments: ["/none", "/api", "/api/v1/accounts/1/none", "/api/v1/accounts//statuses", "//"])
+    @Test(arguments: [
+        "/none", "/api", "/api/v1/accounts/1/none", "/api/v1/accounts//statuses", "//",
+    ])
     func `a path without route is not found`(target: String) async throws {
         await #expect(throws: HTTPError(404, "There is nothing at this path.")) {
             _ = try await answer(.get, target)

@@ -19,6 +19,12 @@ int tessera_tcp_connect(uv_connect_t *request, uv_tcp_t *handle, const char *add
 /// Writes the numeric address of the peer into `buffer`. Returns the port, or a negative uv error.
 int tessera_tcp_peer(const uv_tcp_t *handle, char *buffer, size_t size);
 
+/// Makes libuv measure how long a loop waits for events. Returns 0 or a negative uv error.
+int tessera_measure_idle_time(uv_loop_t *loop);
+
+/// Where `needle` first stands in `bytes`, or -1.
+long tessera_find(const void *bytes, size_t count, const void *needle, size_t needle_count);
+
 /// Accepts a waiting connection without blocking. Returns the descriptor, or a negative errno.
 int tessera_accept(int fd);
 
