@@ -86,7 +86,6 @@ final class ConnectionAttempt {
 
     private func watch(_ events: Int32) {
         poll = SocketPoll(loop: loop, descriptor: PQsocket(connection)) { [unowned self] _, _ in
-            loop.noteEvent()
             step()
         }
         guard let poll else { return end(.failed("no socket to watch")) }

@@ -316,7 +316,6 @@ final class PostgresLink: @unchecked Sendable {
     // MARK: Receiving
 
     private func socketReady(status: Int32, events: Int32) {
-        loop.noteEvent()
         guard state == .ready, let connection else { return }
         guard status >= 0 else { return drop("poll: \(status)") }
         if let plain {
