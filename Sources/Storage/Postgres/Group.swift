@@ -12,8 +12,25 @@ class Group {
     final var wasSent = false
     /// What each statement is prepared as on the connection that it was sent on.
     final var prepared: [PreparedStatement] = []
+    /// Whether new statements are prepared inside the group, each just before it runs: then a later one may
+    /// use what an earlier one creates, but an error of the group leaves them unprepared.
+    final var preparesInside = false
+    /// Which of `prepared` are prepared inside the group; empty if none can be.
+    final var preparedInside: [Bool] = []
     /// The index of the statement whose answer comes next.
     final var cursor = 0
+    /// Whether the next answer is to the preparation of the statement at `cursor`.
+    final var expectsPreparation = false
+
+    /// Notes that the answers to one preparation or one statement have come to their end.
+    final func advance() {
+        if expectsPreparation { expectsPreparation = false } else { move(to: cursor + 1) }
+    }
+
+    final func move(to index: Int) {
+        cursor = index
+        expectsPreparation = index < preparedInside.count && preparedInside[index]
+    }
 
     var count: Int { preconditionFailure("abstract") }
 
@@ -128,6 +145,8 @@ final class Exchange: Group {
     let submitted: UInt64
     /// Where the statement stands after which nobody can know without asking.
     let commitIndex: Int?
+    /// Whether the sync commits, and not a statement.
+    private let commitsAtSync: Bool
     var isRepeated = false
     /// Asked to end early by its task's cancellation.
     var isCancelled = false
@@ -143,14 +162,17 @@ final class Exchange: Group {
     init(
         _ statements: [SQL],
         commitIndex: Int? = nil,
+        commitsAtSync: Bool = false,
         submitted: UInt64,
         waiter: UnsafeContinuation<Outcome, Never>?
     ) {
         self.statements = statements
         self.commitIndex = commitIndex
+        self.commitsAtSync = commitsAtSync
         self.submitted = submitted
         self.waiter = waiter
         super.init()
+        preparesInside = true
         rows.reserveCapacity(statements.count)
     }
 
@@ -185,7 +207,11 @@ final class Exchange: Group {
     }
 
     override func lost() {
-        resume(.failure(failure ?? lossError))
+        if failure == nil && rows.count == statements.count && !commitsAtSync {
+            resume(.success(rows))
+        } else {
+            resume(.failure(failure ?? lossError))
+        }
     }
 
     private var lossError: DatabaseError {

@@ -16,45 +16,43 @@ final class LinkSession: @unchecked Sendable {
 
     var isUsable: Bool { link.isReady && link.generation == generation }
 
-    /// Runs the statements in one round trip; a cancelled task has them cancelled on the server.
-    func run(_ statements: [SQL]) async throws(DatabaseError) -> [Rows] {
-        try await run(statements, commitIndex: nil, isCancellable: true)
+    /// What a statement is to the transaction that it runs in.
+    enum Kind {
+        /// One of a transaction that is open already, or that the statements open.
+        case step
+        /// The last one commits.
+        case commit
+        /// No transaction is open: the sync commits.
+        case whole
     }
 
-    /// Runs the statements up to a COMMIT at the end, whatever becomes of the task.
-    func runToCommit(_ statements: [SQL]) async throws(DatabaseError) {
-        _ = try await run(statements, commitIndex: statements.count - 1, isCancellable: false)
-    }
-
-    /// Runs the statements, whatever becomes of the task.
-    func runShielded(_ statements: [SQL]) async throws(DatabaseError) {
-        _ = try await run(statements, commitIndex: nil, isCancellable: false)
-    }
-
-    private func run(
+    /// Runs the statements in one round trip; a cancelled task has them cancelled on the server, unless they
+    /// are shielded.
+    func run(
         _ statements: [SQL],
-        commitIndex: Int?,
-        isCancellable: Bool
+        _ kind: Kind = .step,
+        isShielded: Bool = false
     ) async throws(DatabaseError) -> [Rows] {
         link.loop.assertOnLoop()
         precondition(current == nil, "two statements at a time in one transaction")
         for sql in statements { try PostgresPool.check(sql) }
-        if isCancellable && Task.isCancelled { throw .cancelled }
         defer { current = nil }
-        guard isCancellable else { return try await send(statements, commitIndex).get() }
+        if isShielded { return try await send(statements, kind).get() }
+        if Task.isCancelled { throw .cancelled }
         let outcome = await withTaskCancellationHandler {
-            await send(statements, commitIndex)
+            await send(statements, kind)
         } onCancel: { [loop = link.loop] in
             loop.execute { self.cancel() }
         }
         return try outcome.get()
     }
 
-    private func send(_ statements: [SQL], _ commitIndex: Int?) async -> Exchange.Outcome {
+    private func send(_ statements: [SQL], _ kind: Kind) async -> Exchange.Outcome {
         await withUnsafeContinuation { waiter in
             let exchange = Exchange(
                 statements,
-                commitIndex: commitIndex,
+                commitIndex: kind == .step ? nil : statements.count - 1,
+                commitsAtSync: kind == .whole,
                 submitted: link.loop.milliseconds,
                 waiter: waiter
             )

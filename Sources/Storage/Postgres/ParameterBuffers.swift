@@ -51,6 +51,17 @@ final class ParameterBuffers {
         }
     }
 
+    /// Queues one preparation.
+    func sendPreparation(
+        of sql: SQL,
+        as statement: PreparedStatement,
+        on connection: OpaquePointer
+    ) -> Bool {
+        statement.types.map(\.oid).withUnsafeBufferPointer {
+            PQsendPrepare(connection, statement.cName, sql.text, Int32($0.count), $0.baseAddress)
+        } == 1
+    }
+
     private func grow(to count: Int) {
         capacity = max(16, count.nextPowerOfTwo)
         values.deallocate()

@@ -20,7 +20,7 @@ package final class PostgresConnection: @unchecked Sendable {
     /// Runs one statement in a transaction of its own, or in the one that earlier statements opened.
     @discardableResult
     package func query(_ sql: SQL) async throws(DatabaseError) -> Rows {
-        try await session.run([sql])[0]
+        try await session.run([sql], session.link.isInTransaction ? .step : .whole)[0]
     }
 
     /// Runs text of any number of statements, such as a migration file, as `psql -c` would: in one implicit
@@ -95,9 +95,11 @@ package final class PostgresConnection: @unchecked Sendable {
     func reset() async {
         guard session.isUsable else { return }
         do {
-            if session.link.isInTransaction { try await session.runShielded([WriteLane.rollback]) }
+            if session.link.isInTransaction {
+                _ = try await session.run([WriteLane.rollback], isShielded: true)
+            }
             session.timeLimit = nil
-            try await session.runShielded(["DISCARD ALL"])
+            _ = try await session.run(["DISCARD ALL"], isShielded: true)
             session.link.forgetStatements()
         } catch {
             session.link.drop("DISCARD ALL failed: \(error)")

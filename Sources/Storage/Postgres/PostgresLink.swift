@@ -227,8 +227,8 @@ final class PostgresLink: @unchecked Sendable {
         let connection = self.connection!
         let limit = (group.timeLimit ?? settings.statementTimeout) + settings.answerGrace
         group.deadline = loop.milliseconds + limit.wholeMilliseconds
-        group.cursor = 0
         let queued = prepare(group, on: connection) && queue(group, on: connection)
+        group.move(to: 0)
         sent.append(Sent(content: .group(group), deadline: group.deadline))
         inFlight += group.count
         group.wasSent = queued
@@ -240,17 +240,21 @@ final class PostgresLink: @unchecked Sendable {
     private func prepare(_ group: Group, on connection: OpaquePointer) -> Bool {
         cache.beginGroup()
         group.prepared.removeAll(keepingCapacity: true)
+        group.preparedInside.removeAll(keepingCapacity: true)
         for index in 0..<group.count {
             let sql = group.sql(at: index)
             switch cache.find(sql) {
             case .prepared(let statement):
                 group.prepared.append(statement)
+                if group.preparesInside { group.preparedInside.append(false) }
             case .new(let statement, let evicted):
                 group.prepared.append(statement)
                 if let evicted, !sendDeallocation(of: evicted, before: group, on: connection) {
                     return false
                 }
-                guard sendPreparation(statement, sql, before: group, on: connection) else {
+                if group.preparesInside {
+                    group.preparedInside.append(true)
+                } else if !sendPreparation(statement, sql, before: group, on: connection) {
                     return false
                 }
             }
@@ -261,24 +265,28 @@ final class PostgresLink: @unchecked Sendable {
     private func queue(_ group: Group, on connection: OpaquePointer) -> Bool {
         for index in 0..<group.count {
             let statement = group.prepared[index]
-            guard parameters.sendQuery(group.sql(at: index), as: statement, on: connection) else {
+            let sql = group.sql(at: index)
+            if group.preparesInside, group.preparedInside[index],
+                !parameters.sendPreparation(of: sql, as: statement, on: connection)
+            {
                 return false
             }
+            guard parameters.sendQuery(sql, as: statement, on: connection) else { return false }
         }
         return true
     }
 
+    /// Sends a preparation with a sync of its own: a neighbour's error cannot abort it, nor its error a
+    /// neighbour.
     private func sendPreparation(
         _ statement: PreparedStatement,
         _ sql: SQL,
         before group: Group,
         on connection: OpaquePointer
     ) -> Bool {
-        let status = statement.types.map(\.oid).withUnsafeBufferPointer {
-            PQsendPrepare(connection, statement.cName, sql.text, Int32($0.count), $0.baseAddress)
-        }
-        // A sync of its own: a neighbour's error cannot abort it, nor its error a neighbour.
-        guard status == 1, PQpipelineSync(connection) == 1 else { return false }
+        guard parameters.sendPreparation(of: sql, as: statement, on: connection),
+            PQpipelineSync(connection) == 1
+        else { return false }
         sent.append(Sent(content: .preparation(statement), deadline: group.deadline))
         return true
     }
@@ -346,7 +354,7 @@ final class PostgresLink: @unchecked Sendable {
                 // The end of one statement's results; a second one in a row means that nothing is there.
                 guard sawResult else { return }
                 sawResult = false
-                if case .group(let group)? = sent.first?.content { group.cursor += 1 }
+                if case .group(let group)? = sent.first?.content { group.advance() }
             }
             isBusy = PQisBusy(connection) != 0
         }
@@ -362,19 +370,30 @@ final class PostgresLink: @unchecked Sendable {
         }
         sawResult = true
         switch sent.first!.content {
-        case .group(let group): return answer(group, status, result)
+        case .group(let group):
+            guard group.expectsPreparation else { return answer(group, status, result) }
+            return answerPreparation(of: group.prepared[group.cursor], status, result)
         case .preparation(let statement):
-            defer { PQclear(result) }
-            guard status != PGRES_COMMAND_OK else { return true }
-            let refusal = ServerRefusal(result)
-            statement.refusal = refusal.error
-            cache.forget(statement)
-            report(refusal)
-            return !refusal.sqlstate.isEmpty
+            return answerPreparation(of: statement, status, result)
         case .deallocation:
             PQclear(result)
             return true
         }
+    }
+
+    private func answerPreparation(
+        of statement: PreparedStatement,
+        _ status: ExecStatusType,
+        _ result: OpaquePointer
+    ) -> Bool {
+        defer { PQclear(result) }
+        guard status != PGRES_COMMAND_OK else { return true }
+        cache.forget(statement)
+        guard status != PGRES_PIPELINE_ABORTED else { return true }
+        let refusal = ServerRefusal(result)
+        statement.refusal = refusal.error
+        report(refusal)
+        return !refusal.sqlstate.isEmpty
     }
 
     private func answer(
@@ -382,15 +401,20 @@ final class PostgresLink: @unchecked Sendable {
         _ status: ExecStatusType,
         _ result: OpaquePointer
     ) -> Bool {
-        let index = group.cursor
-        precondition(index < group.count, "an answer to no statement")
+        // After the last answer comes an error only, of the sync itself: the last statement's fault, or the
+        // connection's.
+        let index = min(group.cursor, group.count - 1)
         switch status {
         case PGRES_TUPLES_OK, PGRES_COMMAND_OK, PGRES_EMPTY_QUERY:
             group.answered(index, ResultOwner(result))
             return true
         case PGRES_PIPELINE_ABORTED:
             PQclear(result)
-            group.aborted(index)
+            if let reason = group.prepared[index].refusal {
+                group.unprepared(index, reason)
+            } else {
+                group.aborted(index)
+            }
             return true
         case PGRES_COPY_IN, PGRES_COPY_OUT, PGRES_COPY_BOTH:
             // libpq sends a COPY in pipeline mode and then cannot go on.

@@ -35,14 +35,14 @@ package final class PostgresTransaction: @unchecked Sendable {
         if let refusal { throw refusal }
         guard hasBegun else { return }
         hasEnded = true
-        try await session.runToCommit([WriteLane.commit])
+        _ = try await session.run([WriteLane.commit], .commit, isShielded: true)
     }
 
     func rollBack() async {
         hasEnded = true
         guard session.isUsable, session.link.isInTransaction else { return }
         do {
-            try await session.runShielded([WriteLane.rollback])
+            _ = try await session.run([WriteLane.rollback], isShielded: true)
         } catch {
             // The server rolls back what loses its connection.
             session.link.drop("ROLLBACK failed: \(error)")

@@ -6,7 +6,6 @@ import Testing
 private struct ProbeID: RoutedID {
     let rawValue: Int64
 
-    init(rawValue: Int64) { self.rawValue = rawValue }
 }
 
 struct SQLText {
