@@ -4,9 +4,14 @@ import Postgres
 import TestSupport
 import Testing
 
+/// One test after the other, with a server of their own, since most of them break it.
 @Suite(.serialized) struct ConnectionLoss {
+    private static let start = Task { try await PostgresServer.start() }
+
+    private static func server() async throws -> PostgresServer { try await start.value }
+
     @Test func `SIGKILL of a backend fails who waits, and reads work again`() async throws {
-        let server = try await PostgresServer.start()
+        let server = try await Self.server()
         try await withPool(on: server) { pool in
             let backend = try await pool.one("SELECT pg_backend_pid()")!
             async let waiting = readTogether(pool, 40) { _ in "SELECT pg_sleep(30)::text" }
@@ -18,13 +23,12 @@ import Testing
             let back = try await untilAnswered(pool)
             #expect(back)
         }
-        await server.process.stop()
     }
 
     @Test func `SIGKILL of the postmaster fails who waits, and its return is noticed`()
         async throws
     {
-        let server = try await PostgresServer.start()
+        let server = try await Self.server()
         try await withPool(on: server) { (settings) in
             settings.acquireTimeout = .milliseconds(500)
         } _: { pool in
@@ -51,11 +55,10 @@ import Testing
             let back = try await untilAnswered(pool)
             #expect(back)
         }
-        await server.process.stop()
     }
 
     @Test func `a backend that answers no more is given up`() async throws {
-        let server = try await PostgresServer.start()
+        let server = try await Self.server()
         try await withPool(on: server) { (settings) in
             settings.statementTimeout = .milliseconds(300)
             settings.answerGrace = .milliseconds(200)
@@ -70,11 +73,10 @@ import Testing
             kill(backend, SIGCONT)
             #expect(back)
         }
-        await server.process.stop()
     }
 
     @Test func `a write to a backend that answers no more has an unknown outcome`() async throws {
-        let server = try await PostgresServer.start()
+        let server = try await Self.server()
         try await withPool(on: server) { (settings) in
             settings.writeConnections = 1
             settings.statementTimeout = .milliseconds(300)
@@ -89,13 +91,11 @@ import Testing
             }
             kill(backend, SIGCONT)
         }
-        await server.process.stop()
     }
 
     @Test func `the first host that accepts writes is used`() async throws {
-        let server = try await PostgresServer.start()
         let dead = UInt16(try TestPorts.take())
-        try await withPool(on: server) { (settings) in
+        try await withPool { (settings) in
             settings.hosts = [
                 .init(name: "no-such-host.invalid", port: dead),
                 .init(name: "127.0.0.1", port: dead),
@@ -105,12 +105,10 @@ import Testing
             let answer = try await pool.one("SELECT 1::bigint")
             #expect(answer == 1)
         }
-        await server.process.stop()
     }
 
     @Test func `closing fails who waits and leaves no connection`() async throws {
-        let server = try await PostgresServer.start()
-        try await withPool(on: server) { pool in
+        try await withPool { pool in
             _ = try await pool.write(["SELECT 1"])
             async let waiting = readTogether(pool, 3) { _ in "SELECT pg_sleep(1)::text" }
             try await pool.loop.sleep(for: .milliseconds(100))
@@ -120,7 +118,6 @@ import Testing
             for answer in await waiting { #expect(answer.error == .unavailable) }
             await #expect(throws: DatabaseError.unavailable) { try await pool.read("SELECT 1") }
         }
-        await server.process.stop()
     }
 
     /// Reads until one is answered, at most 30 s.
