@@ -128,11 +128,15 @@ package struct FeedStore: Sendable {
             [
                 """
                 INSERT INTO feed.entry (bucket, reader, post_id, author)
-                SELECT r.bucket, r.reader, \(post.id)::bigint, \(post.author)::bigint
+                SELECT ((f.reader >> 6) & 1023)::smallint, f.reader, \(post.id)::bigint,
+                    \(post.author)::bigint
                 FROM unnest(\(batch.readers.map(\.rawValue))::bigint[]) AS f (reader)
-                JOIN feed.reader AS r
-                    ON r.bucket = ((f.reader >> 6) & 1023)::smallint AND r.reader = f.reader
-                WHERE r.active
+                -- A subquery and no join: one index probe a reader, whatever the planner believes.
+                WHERE (
+                    SELECT r.active
+                    FROM feed.reader AS r
+                    WHERE r.bucket = ((f.reader >> 6) & 1023)::smallint AND r.reader = f.reader
+                )
                 ON CONFLICT DO NOTHING
                 """
             ]
@@ -401,7 +405,8 @@ package struct FeedStore: Sendable {
     }
 
     /// Trims the feeds of one bucket that have grown past the bound and its slack, and raises their floors in
-    /// the same statement, so that no reader takes a trimmed feed for a whole one.
+    /// the same statement, so that no reader takes a trimmed feed for a whole one. The generation rises too: a
+    /// rebuild that began before cannot lower the floor again.
     package func trim(in bucket: BucketID) async throws(DatabaseError) -> Int {
         let most = HomeTimeline.bound + HomeTimeline.trimSlack
         let rows = try await database.write(
@@ -411,7 +416,7 @@ package struct FeedStore: Sendable {
                 WITH long AS (
                     SELECT r.bucket, r.reader
                     FROM feed.reader AS r
-                    WHERE r.bucket = \(bucket) AND r.active
+                    WHERE r.bucket = \(bucket) AND r.rebuilt
                         AND EXISTS (
                             SELECT FROM feed.entry AS e
                             WHERE e.bucket = r.bucket AND e.reader = r.reader
@@ -431,7 +436,7 @@ package struct FeedStore: Sendable {
                     FROM long
                 ), raised AS (
                     UPDATE feed.reader AS r
-                    SET floor = greatest(r.floor, cut.floor)
+                    SET floor = greatest(r.floor, cut.floor), generation = r.generation + 1
                     FROM cut
                     WHERE r.bucket = cut.bucket AND r.reader = cut.reader
                         AND cut.floor IS NOT NULL

@@ -30,8 +30,6 @@ CREATE TABLE feed.reader (
     CHECK (active OR NOT rebuilt)
 ) WITH (fillfactor = 80);
 
-CREATE INDEX reader_seen ON feed.reader (bucket, last_read_at) WHERE active;
-
 -- Authors with too many followers to deliver to: their posts are merged when a feed is read. Once here, an
 -- author stays, so that no post is missed by both ways.
 CREATE TABLE feed.pull_author (
