@@ -268,8 +268,21 @@ let package = Package(
             ]
         ),
         tests("Simulation", "Race", ["Accounts", "Contracts", "Sharding", "Simulation"]),
+        tests(
+            "Storage",
+            "Jobs",
+            [
+                "Database", "EventLoops", "JSON", "Jobs", "Metrics", "Postgres", "Sharding",
+                "Shards", logging,
+            ]
+        ),
         tests("Storage", "Memcache", ["EventLoops", "Memcache"]),
         tests("Storage", "Administration", ["Administration", "Sharding", "TestSupport"]),
+        tests(
+            "Storage",
+            "Counters",
+            ["Counters", "Database", "Postgres", "Sharding", "Shards"]
+        ),
         tests(
             "Storage",
             "Database",
@@ -279,6 +292,12 @@ let package = Package(
         tests("Storage", "Objects", ["EventLoops", "Objects"]),
         tests("Storage", "Etcd", ["Etcd", "EventLoops", "TestSupport"]),
         tests("Storage", "Sharding", ["Sharding"]),
+        .target(
+            name: "Shards",
+            dependencies: ["Database", "EventLoops", "Postgres", "Sharding", "TestSupport"],
+            path: "Tests/Shards",
+            swiftSettings: settings
+        ),
         .target(
             name: "TestSupport",
             dependencies: ["EventLoops"],

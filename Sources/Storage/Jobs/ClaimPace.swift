@@ -71,7 +71,7 @@ package struct ClaimPace: Sendable, Equatable {
     }
 
     private mutating func stir() {
-        emptyClaims = min(emptyClaims, 1)
+        emptyClaims = 0
         if !isDown { mustPause = false }
     }
 

@@ -1,0 +1,109 @@
+import Counters
+import Database
+import Postgres
+import Sharding
+import Shards
+import Testing
+
+struct CounterTests {
+    private enum Kind: Int16 { case likes = 1, follows = 10 }
+
+    private struct Subject: RoutedID {
+        let rawValue: Int64
+    }
+
+    private let subject = Subject(rawValue: 1_700_000_000_000 << 16 | 5 << 6)
+
+    @Test func `a count is exact before, during and after folds`() async throws {
+        let shards = try await TestShards.make(1, modules: ["Counters"])
+        let subject = subject
+        try await shards.run { app, worker in
+            let folder = CounterFolder(database: worker)
+            let shard = worker.shards[0]
+            var expected = 0
+            for round in 0..<5 {
+                for amount in [1, 1, -1, 3] {
+                    try await app.write(
+                        on: subject,
+                        [Counters.append(subject: subject, kind: Kind.likes, amount: amount)]
+                    )
+                    expected += amount
+                    let likesNow = try await Self.value(of: subject, .likes, app)
+                    #expect(likesNow == expected)
+                }
+                let folded = try await folder.fold(on: shard)
+                #expect(folded == 4, "round \(round)")
+                let likesNow = try await Self.value(of: subject, .likes, app)
+                #expect(likesNow == expected)
+            }
+
+            let rest = try await folder.fold(on: shard)
+            #expect(rest == 0)
+            let followsNow = try await Self.value(of: subject, .follows, app)
+            #expect(followsNow == 0)
+        }
+    }
+
+    @Test func `folders, writers and readers at once never see a wrong count`() async throws {
+        let shards = try await TestShards.make(1, modules: ["Counters"])
+        let subject = subject
+        try await shards.run { app, worker in
+            let shard = worker.shards[0]
+            let folded = try await withThrowingTaskGroup(of: Int.self) { group in
+                for _ in 0..<3 {
+                    group.addTask {
+                        var folded = 0
+                        for _ in 0..<60 {
+                            folded += try await CounterFolder(database: worker).fold(on: shard)
+                        }
+                        return folded
+                    }
+                }
+                group.addTask {
+                    var last = 0
+                    for _ in 0..<200 {
+                        let seen = try await Self.value(of: subject, .likes, app)
+                        // The writers only add.
+                        #expect(seen >= last)
+                        last = seen
+                    }
+                    return 0
+                }
+                for _ in 0..<4 {
+                    group.addTask {
+                        for _ in 0..<50 {
+                            let one = Counters.append(
+                                subject: subject,
+                                kind: Kind.likes,
+                                amount: 1
+                            )
+                            try await app.write(on: subject, [one])
+                        }
+                        return 0
+                    }
+                }
+                return try await group.reduce(0, +)
+            }
+
+            let rest = try await CounterFolder(database: worker).fold(on: shard)
+            #expect(folded + rest == 200)
+            let likesNow = try await Self.value(of: subject, .likes, app)
+            #expect(likesNow == 200)
+        }
+    }
+
+    private static func value(
+        of subject: Subject,
+        _ kind: Kind,
+        _ database: Database
+    ) async throws -> Int {
+        let values: [Int] = try await database.rows(
+            """
+            SELECT value FROM counters.current
+            WHERE bucket = \(subject.bucket) AND subject = \(subject) AND kind = \(kind.rawValue)
+            """,
+            on: subject
+        )
+        return values.first ?? 0
+    }
+}
