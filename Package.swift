@@ -142,7 +142,11 @@ let package = Package(
         // Storage
         storage("Administration", ["CLibpq", "Crypto", "Sharding"]),
         storage("Counters", ["Database", "Postgres", "Sharding"], exclude: ["Migrations"]),
-        storage("Database", ["EventLoops", "Postgres", "Sharding"], exclude: ["Migrations"]),
+        storage(
+            "Database",
+            ["Etcd", "EventLoops", "Postgres", "Sharding"],
+            exclude: ["Migrations"]
+        ),
         storage(
             "Jobs",
             ["Database", "EventLoops", "JSON", "Metrics", "Postgres", "Sharding", logging],
@@ -286,7 +290,7 @@ let package = Package(
         tests(
             "Storage",
             "Database",
-            ["Database", "EventLoops", "Postgres", "Sharding", "TestSupport"]
+            ["Database", "Etcd", "EventLoops", "Postgres", "Sharding", "TestSupport"]
         ),
         tests("Storage", "Postgres", ["EventLoops", "Postgres", "Sharding", "TestSupport"]),
         tests("Storage", "Objects", ["EventLoops", "Objects"]),
@@ -300,7 +304,7 @@ let package = Package(
         ),
         .target(
             name: "TestSupport",
-            dependencies: ["EventLoops"],
+            dependencies: ["EventLoops", "Sharding"],
             path: "Tests/Support",
             swiftSettings: settings
         ),

@@ -15,7 +15,8 @@ package struct TestShard: Sendable {
     package static func make(
         id: String = "s1",
         modules: [String] = [],
-        on server: PostgresServer? = nil
+        on server: PostgresServer? = nil,
+        owning buckets: ClosedRange<Int>? = 0...1_023
     ) async throws -> TestShard {
         let chosen: PostgresServer
         if let server { chosen = server } else { chosen = try await .shared() }
@@ -23,7 +24,7 @@ package struct TestShard: Sendable {
         let shard = TestShard(server: chosen, database: database, id: id)
         try await shard.makeRoles()
         for module in ["Database"] + modules { try await shard.migrate(module) }
-        try await shard.own(0...1_023)
+        if let buckets { try await shard.own(buckets) }
         return shard
     }
 

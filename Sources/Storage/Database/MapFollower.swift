@@ -1,0 +1,119 @@
+package import Etcd
+package import EventLoops
+package import Sharding
+
+/// Keeps every ``Database`` of a process on the newest map, and a copy of it on disk.
+///
+/// One watcher per process, on one loop. Nothing on the request path waits for it: with etcd gone the process
+/// goes on with the map it has, and starts with the one on its disk.
+package final class MapFollower: @unchecked Sendable {
+    // @unchecked: touched on its loop only.
+    private let loop: EventLoop
+    private let store: MapStore
+    private let copy: MapFile
+    private let disk = Offload(threads: 1, queueLimit: 16, name: "map")
+    private let report: @Sendable (String) -> Void
+
+    private var databases: [Database] = []
+    private var newest: ShardMap?
+    private var stopper: CheckedContinuation<Void, Never>?
+    private var isStopped = false
+
+    /// How long the first map is waited for from etcd before the copy on disk is taken.
+    package static let startTimeout = Duration.seconds(3)
+
+    /// `report` hears of trouble with etcd or the disk, for the log.
+    package init(
+        loop: EventLoop,
+        etcd: EtcdSettings,
+        copy path: String,
+        report: @escaping @Sendable (String) -> Void = { _ in }
+    ) {
+        var settings = etcd
+        settings.timeout = min(settings.timeout, Self.startTimeout)
+        self.loop = loop
+        store = MapStore(etcd: EtcdClient(loop: loop, settings: settings))
+        copy = MapFile(path: path)
+        self.report = report
+    }
+
+    /// Neither etcd nor the disk has a map.
+    package struct NoMap: Error, CustomStringConvertible {
+        package let description: String
+    }
+
+    /// The map to start with: etcd's, or the copy on disk when etcd does not answer.
+    package func firstMap() async throws -> ShardMap {
+        loop.assertOnLoop()
+        let trouble: String
+        do {
+            if let stored = try await store.load() {
+                await keep(stored.map)
+                return stored.map
+            }
+            trouble = "etcd holds no map"
+        } catch {
+            trouble = "\(error)"
+        }
+        let copy = self.copy
+        do {
+            if let map = try await disk.run({ try copy.load() }) {
+                report("starting with the map on disk, generation \(map.generation): \(trouble)")
+                newest = map
+                return map
+            }
+        } catch {
+            throw NoMap(description: "\(trouble); \(error)")
+        }
+        throw NoMap(description: "\(trouble), and there is no copy at \(copy.path)")
+    }
+
+    /// Gives `databases` every newer map from now on, until ``stop()``; they may be on any loop.
+    package func follow(_ databases: [Database]) {
+        loop.assertOnLoop()
+        self.databases = databases
+        loop.spawn {
+            await withTaskGroup(of: Void.self) { group in
+                group.addTask {
+                    await self.store.follow({ await self.take($0) }, onTrouble: self.report)
+                }
+                group.addTask { await self.untilStopped() }
+                await group.next()
+                group.cancelAll()
+            }
+            self.store.etcd.close()
+        }
+    }
+
+    /// Ends the watch. Called on the follower's loop, more than once if need be.
+    package func stop() {
+        loop.assertOnLoop()
+        isStopped = true
+        stopper.take()?.resume()
+    }
+
+    private func untilStopped() async {
+        loop.assertOnLoop()
+        guard !isStopped else { return }
+        await withCheckedContinuation { stopper = $0 }
+    }
+
+    private func take(_ map: ShardMap) async {
+        loop.assertOnLoop()
+        guard map.generation > newest?.generation ?? 0 else { return }
+        for database in databases {
+            database.loop.execute { database.adopt(map) }
+        }
+        await keep(map)
+    }
+
+    private func keep(_ map: ShardMap) async {
+        newest = map
+        let copy = self.copy
+        do {
+            try await disk.run { try copy.save(map) }
+        } catch {
+            report("the map was not saved: \(error)")
+        }
+    }
+}
