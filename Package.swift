@@ -161,7 +161,10 @@ let package = Package(
         // Services
         service(
             "Accounts",
-            ["Contracts", "Crypto", "HTTP", "JSON", "Normalizing", "Sharding"],
+            [
+                "Contracts", "Crypto", "Database", "EventLoops", "HTTP", "JSON", "Jobs",
+                "Memcache", "Normalizing", "Postgres", "ServiceKit", "Sharding",
+            ],
             exclude: ["Migrations"]
         ),
         service("Contracts", ["JSON", "Sharding"]),
