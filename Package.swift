@@ -161,10 +161,7 @@ let package = Package(
         // Services
         service(
             "Accounts",
-            [
-                "Contracts", "Crypto", "Database", "EventLoops", "HTTP", "JSON", "Jobs",
-                "Memcache", "Normalizing", "Postgres", "ServiceKit", "Sharding",
-            ],
+            ["Contracts", "Crypto", "HTTP", "JSON", "Normalizing", "Sharding"],
             exclude: ["Migrations"]
         ),
         service("Contracts", ["JSON", "Sharding"]),
@@ -213,8 +210,6 @@ let package = Package(
         service(
             "Media",
             [
-                "CVips", "Contracts", "EventLoops", "HTTP", "JSON", "Objects", "ServiceKit",
-                "Sharding",
                 "CVips", "Contracts", "Crypto", "Database", "EventLoops", "HTTP", "JSON", "Jobs",
                 "Objects", "Postgres", "ServiceKit", "Sharding", logging,
             ],
@@ -257,7 +252,10 @@ let package = Package(
         tests(
             "Services",
             "Media",
-            ["EventLoops", "Media"],
+            [
+                "Contracts", "Database", "EventLoops", "HTTP", "JSON", "Jobs", "Media", "Metrics",
+                "Objects", "ServiceKit", "Sharding", "TestSupport", logging,
+            ],
             exclude: ["Fixtures"]
         ),
         .target(

@@ -1,4 +1,4 @@
-internal import HTTP
+import HTTP
 
 /// Where an application takes its codes.
 package enum RedirectURI {
