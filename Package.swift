@@ -161,7 +161,10 @@ let package = Package(
         // Services
         service(
             "Accounts",
-            ["Contracts", "Crypto", "HTTP", "JSON", "Normalizing", "Sharding"],
+            [
+                "Contracts", "Crypto", "Database", "EventLoops", "HTTP", "JSON", "Jobs",
+                "Memcache", "Normalizing", "Postgres", "ServiceKit", "Sharding",
+            ],
             exclude: ["Migrations"]
         ),
         service("Contracts", ["JSON", "Sharding"]),
@@ -263,7 +266,15 @@ let package = Package(
             path: "Tests/Simulation/Simulation",
             swiftSettings: settings
         ),
-        tests("Services", "Accounts", ["Accounts", "Contracts", "Crypto", "Sharding"]),
+        tests(
+            "Services",
+            "Accounts",
+            [
+                "Accounts", "Contracts", "Crypto", "Database", "EventLoops", "HTTP", "JSON",
+                "Jobs", "Memcache", "Metrics", "Postgres", "ServiceKit", "Sharding",
+                "TestSupport", logging,
+            ]
+        ),
         tests(
             "Services",
             "Posts",

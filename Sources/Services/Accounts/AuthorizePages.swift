@@ -1,6 +1,6 @@
 internal import Contracts
 internal import Crypto
-import HTTP
+internal import HTTP
 
 /// The pages of `/oauth/authorize`: log in, agree, read a code, or read why not.
 ///

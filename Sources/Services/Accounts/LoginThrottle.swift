@@ -1,5 +1,5 @@
 package import Sharding
-import Synchronization
+internal import Synchronization
 
 /// How many log-ins may fail, for each account and from each address; in the memory of one process.
 ///

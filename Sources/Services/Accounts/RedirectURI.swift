@@ -1,4 +1,4 @@
-import HTTP
+internal import HTTP
 
 /// Where an application takes its codes.
 package enum RedirectURI {

@@ -1,4 +1,4 @@
-import Normalizing
+internal import Normalizing
 
 /// A name that stands for one user: 1 to 30 ASCII letters, digits and underscores, dots between them.
 package struct Username: Sendable, Hashable {
@@ -55,7 +55,7 @@ package struct Username: Sendable, Hashable {
         "", "about", "abuse", "account", "accounts", "admin", "administrator", "anonymous", "api",
         "auth", "billing", "bot", "contact", "everyone", "explore", "feed", "help", "here", "home",
         "hostmaster", "info", "instance", "login", "logout", "mail", "media", "me", "moderator",
-        "mod", "news", "noreply", "notifications", "null", "oauth", "official", "owner",
+        "mod", "news", "noreply", "notifications", "null", "oauth", "official",
         "postmaster", "privacy", "reels", "root", "search", "security", "service", "settings",
         "share", "signin", "signup", "staff", "status", "stories", "support", "sysadmin", "system",
         "terms", "tessera", "undefined", "user", "username", "users", "webmaster", "www",

@@ -15,6 +15,8 @@ CREATE TABLE accounts.name_claim (
     -- The id under which the user's shard says whether the claim counts.
     decision bigint NOT NULL,
     held boolean NOT NULL,
+    -- Hash of the idempotency key: a repetition need not wait for the attempt that it repeats.
+    attempt bytea,
     claimed_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (bucket, kind, name)
 );

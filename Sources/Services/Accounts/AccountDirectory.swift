@@ -1,0 +1,163 @@
+package import Contracts
+package import Database
+internal import JSON
+package import Memcache
+internal import Postgres
+
+/// The accounts of all users, as others see them: one multi-get for many, one query a shard for what is missing.
+package final class AccountDirectory: AccountsClient, @unchecked Sendable {
+    // @unchecked: holds loop-bound parts and is used on their loop only.
+
+    /// How long counts may lag; a changed profile is dropped at once.
+    private static let lifetime = Duration.seconds(10)
+
+    /// How many accounts one call may ask for.
+    package static let batchLimit = 1_000
+
+    private let store: AccountStore
+    private let names: NameStore
+    private let cache: any CacheClient
+    private let publicURL: String
+
+    package init(
+        database: Database,
+        cache: any CacheClient,
+        settings: AccountsSettings,
+        publicURL: String
+    ) {
+        store = AccountStore(database: database)
+        names = NameStore(database: database, grace: settings.claimGrace)
+        self.cache = cache
+        self.publicURL = publicURL
+    }
+
+    private static func key(_ id: UserID) -> CacheKey { CacheKey(.object, "account:\(id)") }
+
+    // MARK: By id
+
+    package func accounts(_ ids: [UserID]) async throws -> [UserID: AccountEntity] {
+        precondition(ids.count <= Self.batchLimit, "too many accounts at once")
+        let ids = Array(Set(ids))
+        guard !ids.isEmpty else { return [:] }
+        let cached = await cache.get(ids.map(Self.key))
+        var found: [UserID: AccountEntity] = [:]
+        var missing: [UserID] = []
+        for id in ids {
+            if let bytes = cached[Self.key(id)], let account = Self.read(bytes) {
+                found[id] = account.entity(publicURL: publicURL)
+            } else {
+                missing.append(id)
+            }
+        }
+        for account in try await load(missing) {
+            found[account.id] = account.entity(publicURL: publicURL)
+        }
+        return found
+    }
+
+    /// Loads accounts and fills the cache: reserve, read, store, so that no fill brings back an old profile.
+    private func load(_ ids: [UserID]) async throws -> [Account] {
+        guard !ids.isEmpty else { return [] }
+        var reserved: [UserID: CacheToken] = [:]
+        await withTaskGroup(of: (UserID, CacheToken?).self) { [cache] group in
+            for id in ids {
+                group.addTask {
+                    guard case .owned(let token) = await cache.reserve(Self.key(id)) else {
+                        return (id, nil)
+                    }
+                    return (id, token)
+                }
+            }
+            for await (id, token) in group { reserved[id] = token }
+        }
+        let accounts: [Account]
+        do {
+            accounts = try await store.accounts(ids)
+        } catch {
+            _ = await cache.delete(reserved.keys.map(Self.key))
+            throw error
+        }
+        await fill(accounts, reserved)
+        return accounts
+    }
+
+    private func fill(_ accounts: [Account], _ reserved: [UserID: CacheToken]) async {
+        var left = Set(reserved.keys)
+        await withTaskGroup(of: Void.self) { [cache] group in
+            for account in accounts {
+                guard let token = reserved[account.id] else { continue }
+                left.remove(account.id)
+                let value = account.jsonBytes
+                let key = Self.key(account.id)
+                group.addTask {
+                    _ = await cache.store(key, value, ttl: Self.lifetime, token: token)
+                }
+            }
+        }
+        if !left.isEmpty { _ = await cache.delete(left.map(Self.key)) }
+    }
+
+    private static func read(_ bytes: [UInt8]) -> Account? {
+        // What cannot be read was put there by another version: a miss.
+        (try? JSONReader.parse(bytes)).flatMap { Account($0) }
+    }
+
+    /// The user whom a text names: `user`, `@user`, `user@host` of this host, or the address of a page.
+    func find(address text: String) async throws -> UserID? {
+        guard let address = AccountAddress(text, publicURL: publicURL) else { return nil }
+        if let id = address.id { return try await accounts([id])[id]?.id }
+        return try await find(usernames: [address.username]).values.first
+    }
+
+    /// Drops what the cache holds of an account; called before its change is answered.
+    func forget(_ id: UserID) async {
+        _ = await cache.delete([Self.key(id)])
+    }
+
+    // MARK: By name
+
+    package func find(usernames: [String]) async throws -> [String: UserID] {
+        var asked: [ClaimedName: [String]] = [:]
+        for text in usernames {
+            // What cannot be a name is nobody's.
+            guard let name = try? Username(reading: text) else { continue }
+            asked[ClaimedName(name), default: []].append(text)
+        }
+        guard !asked.isEmpty else { return [:] }
+        let claimed = try await names.users(of: Array(asked.keys))
+        let accounts = try await self.accounts(Array(Set(claimed.values)))
+        var found: [String: UserID] = [:]
+        for (name, texts) in asked {
+            // A claim alone is no account: the sign-up may not have committed, or the name was left.
+            guard let id = claimed[name], let account = accounts[id],
+                (try? Username(reading: account.username))?.folded == name.text
+            else { continue }
+            for text in texts { found[text] = id }
+        }
+        return found
+    }
+
+    package func search(_ query: String, limit: Int) async throws -> [AccountEntity] {
+        guard limit > 0, let text = AccountAddress(query, publicURL: publicURL)?.username,
+            let name = try? Username(reading: text)
+        else {
+            // What cannot be a name, or the beginning of one, matches none.
+            return []
+        }
+        var found: [AccountEntity] = []
+        if let exact = try await find(usernames: [name.folded]).values.first,
+            let account = try await accounts([exact])[exact]
+        {
+            found.append(account)
+        }
+        guard found.count < limit else { return found }
+        let beginning = try await store.accountsOnEveryShard(
+            beginningWith: name.folded,
+            limit: limit
+        )
+        for account in beginning where found.count < limit && account.id != found.first?.id {
+            found.append(account.entity(publicURL: publicURL))
+        }
+        return found
+    }
+}

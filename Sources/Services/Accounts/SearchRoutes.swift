@@ -1,0 +1,101 @@
+internal import Contracts
+internal import HTTP
+internal import ServiceKit
+
+/// Finding accounts by their names.
+struct SearchRoutes: Sendable {
+    static let mostLimit = 80
+
+    let parts: AccountsParts
+
+    var endpoints: [Endpoint] {
+        [
+            Endpoint(
+                .get,
+                "/api/v1/accounts/lookup",
+                operationID: "lookupAccount",
+                summary: "The account with exactly this name.",
+                tag: "accounts",
+                access: .optionalUser,
+                inputs: [Parameter("acct", .string, required: true, "`user` or `user@host`.")],
+                output: .entity("Account"),
+                handler: lookup
+            ),
+            Endpoint(
+                .get,
+                "/api/v1/accounts/search",
+                operationID: "searchAccounts",
+                summary: "Accounts whose name begins with a text.",
+                tag: "accounts",
+                access: .user(["read:accounts"]),
+                inputs: [
+                    Parameter(
+                        "q",
+                        .string,
+                        required: true,
+                        "A name, its beginning, or a page's address."
+                    ),
+                    Parameter("limit", .integer, "How many, at most \(Self.mostLimit)."),
+                    Parameter("offset", .integer, "How many to leave out."),
+                ],
+                output: .list("Account"),
+                handler: search
+            ),
+            Endpoint(
+                .get,
+                "/api/v2/search",
+                operationID: "search",
+                summary: "Search; at present for accounts by name.",
+                tag: "search",
+                access: .optionalUser,
+                inputs: [
+                    Parameter(
+                        "q",
+                        .string,
+                        required: true,
+                        "A name, its beginning, or a page's address."
+                    ),
+                    Parameter(
+                        "type",
+                        .oneOf(["accounts", "hashtags", "statuses"]),
+                        "Only this kind."
+                    ),
+                    Parameter("limit", .integer, "How many of a kind, at most \(Self.mostLimit)."),
+                    Parameter("offset", .integer, "How many to leave out."),
+                ],
+                output: .entity("Search"),
+                handler: searchEverything
+            ),
+        ]
+    }
+
+    @Sendable private func lookup(_ call: Call) async throws -> Response {
+        let name = try call.input.requiredString("acct")
+        guard let id = try await parts.directory.find(address: name),
+            let account = try await parts.accounts.account(id)
+        else { throw ServiceError.notFound }
+        return .json(account.entity(publicURL: parts.publicURL))
+    }
+
+    @Sendable private func search(_ call: Call) async throws -> Response {
+        .json(try await accounts(call))
+    }
+
+    @Sendable private func searchEverything(_ call: Call) async throws -> Response {
+        let kind = call.input.string("type") ?? "accounts"
+        let accounts = kind == "accounts" ? try await accounts(call) : []
+        return .json(SearchEntity(accounts: accounts, statuses: [], hashtags: []))
+    }
+
+    private func accounts(_ call: Call) async throws -> [AccountEntity] {
+        let query = try call.input.requiredString("q")
+        let limit = min(max(call.input.int("limit") ?? 20, 1), Self.mostLimit)
+        let offset = min(max(call.input.int("offset") ?? 0, 0), Self.mostLimit)
+        if let address = AccountAddress(query, publicURL: parts.publicURL), let id = address.id {
+            let found = try await parts.directory.accounts([id])
+            return offset == 0 ? [found[id]].compactMap { $0 } : []
+        }
+        let found = try await parts.directory.search(query, limit: limit + offset)
+        return Array(found.dropFirst(offset))
+    }
+}
