@@ -111,7 +111,7 @@ def _prepare_map(layout):
     migrations = ["--migrations", str(CHECKOUT / "Sources")]
     for line in nodes.shardctl(
             layout, "init", *nodes.shard_options(layout), *migrations).splitlines():
-        if "unchanged" not in line:
+        if line.startswith("map:") and "unchanged" not in line:
             step(f"shardctl init: {line}")
     done = nodes.shardctl(layout, "migrate", *migrations).splitlines()
     ran = sum(": ran " in line for line in done)
