@@ -306,7 +306,7 @@ let package = Package(
         ),
         tests("Storage", "Postgres", ["EventLoops", "Postgres", "Sharding", "TestSupport"]),
         tests("Storage", "Objects", ["EventLoops", "Objects"]),
-        tests("Storage", "Etcd", ["Etcd", "EventLoops", "TestSupport"]),
+        tests("Storage", "Etcd", ["Etcd", "EventLoops", "Sharding", "TestSupport"]),
         tests("Storage", "Sharding", ["Sharding"]),
         .target(
             name: "Shards",
