@@ -225,6 +225,14 @@ let package = Package(
                 argumentParser,
             ]
         ),
+        role(
+            "worker",
+            [
+                "Accounts", "Contracts", "Counters", "Database", "Etcd", "EventLoops", "Feed",
+                "Graph", "HTTP", "Jobs", "Logs", "Media", "Memcache", "Metrics", "Objects",
+                "Posts", "ServiceKit", "Settings", "Sharding", logging,
+            ]
+        ),
 
         // Bench
         .executableTarget(
@@ -289,7 +297,7 @@ let package = Package(
             "Jobs",
             [
                 "Database", "EventLoops", "JSON", "Jobs", "Metrics", "Postgres", "Sharding",
-                "Shards", logging,
+                "Shards", "TestSupport", logging,
             ]
         ),
         tests("Storage", "Memcache", ["EventLoops", "Memcache"]),
@@ -297,7 +305,7 @@ let package = Package(
         tests(
             "Storage",
             "Counters",
-            ["Counters", "Database", "Postgres", "Sharding", "Shards"]
+            ["Counters", "Database", "Postgres", "Sharding", "Shards", "TestSupport"]
         ),
         tests(
             "Storage",

@@ -3,6 +3,7 @@ import Database
 import Postgres
 import Sharding
 import Shards
+import TestSupport
 import Testing
 
 struct CounterTests {
@@ -15,7 +16,7 @@ struct CounterTests {
     private let subject = Subject(rawValue: 1_700_000_000_000 << 16 | 5 << 6)
 
     @Test func `a count is exact before, during and after folds`() async throws {
-        let shards = try await TestShards.make(1, modules: ["Counters"])
+        let shards = try await TestCluster.make(shards: 1, modules: ["Counters"])
         let subject = subject
         try await shards.run { app, worker in
             let folder = CounterFolder(database: worker)
@@ -45,7 +46,7 @@ struct CounterTests {
     }
 
     @Test func `folders, writers and readers at once never see a wrong count`() async throws {
-        let shards = try await TestShards.make(1, modules: ["Counters"])
+        let shards = try await TestCluster.make(shards: 1, modules: ["Counters"])
         let subject = subject
         try await shards.run { app, worker in
             let shard = worker.shards[0]

@@ -8,6 +8,7 @@ import Postgres
 import Sharding
 import Shards
 import Synchronization
+import TestSupport
 import Testing
 
 /// The outbox and its runner, on real shards.
@@ -242,9 +243,9 @@ struct JobRunnerTests {
     // MARK: Parts
 
     private func withShards(
-        _ body: @escaping @Sendable (TestShards, Database, Database) async throws -> Void
+        _ body: @escaping @Sendable (TestCluster, Database, Database) async throws -> Void
     ) async throws {
-        let shards = try await TestShards.make(1, modules: ["Jobs"])
+        let shards = try await TestCluster.make(shards: 1, modules: ["Jobs"])
         try await shards.run { try await body(shards, $0, $1) }
     }
 
@@ -322,13 +323,13 @@ struct Recorder: EffectHandler {
     private let record: Record
     private let failures: Int
     private let takes: Duration
-    private let thief: TestShards?
+    private let thief: TestCluster?
 
     init(
         _ record: Record,
         failures: Int = 0,
         takes: Duration = .zero,
-        stolenBy thief: TestShards? = nil
+        stolenBy thief: TestCluster? = nil
     ) {
         self.record = record
         self.failures = failures

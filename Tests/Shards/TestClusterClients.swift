@@ -4,28 +4,8 @@ import Postgres
 package import Sharding
 package import TestSupport
 
-/// Some shards on the run's PostgreSQL, with a map that gives each its part of the buckets.
-package struct TestShards: Sendable {
-    package let shards: [TestShard]
-    package let map: ShardMap
-
-    /// Makes shards with the migrations of these modules, after those of `Database`.
-    package static func make(_ count: Int, modules: [String]) async throws -> TestShards {
-        var shards: [TestShard] = []
-        for number in 1...count {
-            shards.append(try await TestShard.make(id: "s\(number)", modules: modules))
-        }
-        let records = shards.map { shard in
-            ShardRecord(
-                id: ShardID(shard.id)!,
-                members: [.init(host: shard.host, port: shard.port)],
-                database: shard.database
-            )
-        }
-        return TestShards(shards: shards, map: try Placement.firstMap(shards: records))
-    }
-
-    /// A database client of one role on a loop; the caller closes it.
+extension TestCluster {
+    /// A client of one role on a loop; the caller closes it.
     package func database(on loop: EventLoop, as role: String) -> Database {
         var settings = DatabaseSettings(user: role, password: "\(role)-secret")
         settings.adjust = { pool in
@@ -53,14 +33,10 @@ package struct TestShards: Sendable {
         }
     }
 
-    package func shard(of key: some Routed) -> TestShard {
-        shards.first { $0.id == map[key.bucket].shard.name }!
-    }
-
     /// Runs SQL by psql on the shard of a key.
     @discardableResult
     package func psql(_ key: some Routed, _ sql: String) async throws -> String {
-        try await shard(of: key).psql(sql)
+        try await shard(of: key.bucket).psql(sql)
     }
 
     /// Runs SQL by psql on every shard and gives all lines.

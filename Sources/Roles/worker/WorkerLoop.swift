@@ -1,0 +1,124 @@
+import Accounts
+import Contracts
+import Database
+import EventLoops
+import Feed
+import Graph
+import Jobs
+import Logging
+import Media
+import Memcache
+import Metrics
+import Objects
+import Posts
+import ServiceKit
+import Sharding
+
+/// Everything that one event loop of a worker has for itself.
+final class WorkerLoop: @unchecked Sendable {
+    // @unchecked: built and used on `loop` only.
+    let loop: EventLoop
+    let database: Database
+    private let runner: JobRunner
+    private let chores: Chores
+    private let collector: MediaCollector?
+
+    init(
+        loop: EventLoop,
+        share: (index: Int, of: Int),
+        map: ShardMap,
+        settings: WorkerSettings,
+        objects: DirectoryStore?,
+        metrics: MetricsRegistry,
+        log: Logger
+    ) throws {
+        self.loop = loop
+        let database = Database(loop: loop, map: map, settings: settings.database)
+        self.database = database
+        let cache = MemcachedClient(loop: loop, pools: settings.cachePools)
+        let posts = PostsService(
+            database: database,
+            cache: cache,
+            accounts: Unasked(),
+            graph: Unasked(),
+            media: Unasked(),
+            publicURL: settings.publicURL
+        )
+        var jobs = JobRunner.Settings()
+        jobs.share = share
+        runner = JobRunner(
+            loop: loop,
+            database: database,
+            handlers: AccountsService.effects(database: database)
+                + FeedService.effects(
+                    database: database,
+                    posts: posts.client,
+                    threshold: settings.pushThreshold
+                )
+                + GraphService.effects(database: database)
+                + MediaService.effects(database: database)
+                + posts.effects,
+            settings: jobs,
+            metrics: metrics,
+            logger: log
+        )
+        chores = Chores(
+            database: database,
+            share: share,
+            idleDays: settings.idleDays,
+            metrics: metrics,
+            log: log
+        )
+        // One loop collects for the process: the files are the same ones.
+        collector =
+            share.index == 0
+            ? objects.map { MediaCollector(database: database, objects: $0, logger: log) } : nil
+    }
+
+    func start() {
+        runner.start()
+        chores.start()
+        collector?.start()
+    }
+
+    func drain(deadline: Duration) async {
+        chores.stop()
+        collector?.stop()
+        await runner.drain(deadline: deadline)
+        await database.close()
+    }
+}
+
+/// What a worker never asks: it moves ids and renders nothing.
+private struct Unasked: AccountsClient, GraphClient, MediaClient {
+    private struct NotHere: Error {}
+
+    func accounts(_ ids: [UserID]) async throws -> [UserID: AccountEntity] { throw NotHere() }
+    func find(usernames: [String]) async throws -> [String: UserID] { throw NotHere() }
+    func search(_ query: String, limit: Int) async throws -> [AccountEntity] { throw NotHere() }
+
+    func relationships(
+        of viewer: UserID,
+        to ids: [UserID]
+    ) async throws -> [RelationshipEntity] { throw NotHere() }
+
+    func followed(by user: UserID, among targets: [UserID]) async throws -> Set<UserID> {
+        throw NotHere()
+    }
+
+    func attachable(
+        _ ids: [MediaID],
+        owner: UserID
+    ) async throws -> [MediaID: MediaAttachmentEntity] { throw NotHere() }
+
+    func attachments(_ ids: [MediaID]) async throws -> [MediaID: MediaAttachmentEntity] {
+        throw NotHere()
+    }
+
+    func describe(
+        _ id: MediaID,
+        owner: UserID,
+        description: String?,
+        focus: MediaAttachmentEntity.Focus?
+    ) async throws { throw NotHere() }
+}
