@@ -206,8 +206,9 @@ let package = Package(
         role(
             "appnode",
             [
-                "Contracts", "EventLoops", "HTTP", "Instance", "JSON", "Logs", "Metrics",
-                "ServiceKit", "Settings", logging,
+                "Accounts", "Contracts", "Crypto", "Database", "Etcd", "EventLoops", "Feed",
+                "Graph", "HTTP", "Instance", "JSON", "Logs", "Media", "Memcache", "Metrics",
+                "Objects", "Postgres", "Posts", "ServiceKit", "Settings", "Sharding", logging,
             ]
         ),
         service(

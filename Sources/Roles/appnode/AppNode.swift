@@ -42,7 +42,7 @@ enum AppNode {
         let metrics = MetricsRegistry()
         ProcessMetrics.register(in: metrics, loops: group.loops)
 
-        let node = Node(settings: settings, metrics: metrics, sink: sink, log: log)
+        let node = try Node(settings: settings, metrics: metrics, sink: sink, log: log)
         try complete { try await node.start(on: group.loops) }
         log.notice("serving", metadata: ["address": "\(settings.address):\(settings.port)"])
 

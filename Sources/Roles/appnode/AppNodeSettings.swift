@@ -1,5 +1,13 @@
+import Accounts
+import Contracts
+import Database
+import Etcd
 import Glibc
+import HTTP
 import Logging
+import Media
+import Memcache
+import Posts
 import Settings
 
 /// What an app node is told.
@@ -57,12 +65,81 @@ struct AppNodeSettings: Sendable {
     var port: Int { values.integer("http.port") }
     var metricsAddress: String { values.text("metrics.address") }
     var metricsPort: Int { values.integer("metrics.port") }
-    var publicURL: String { values.text("public.url") }
+    /// Without a final slash, whatever was typed.
+    var publicURL: String {
+        let url = values.text("public.url")
+        return url.hasSuffix("/") ? String(url.dropLast()) : url
+    }
     var logLevel: Logger.Level { Logger.Level(rawValue: values.text("log.level")) ?? .info }
 
     var loops: Int {
         let asked = values.integer("loops")
         return asked > 0 ? asked : max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))))
+    }
+
+    // MARK: For the parts
+
+    var accounts: AccountsSettings {
+        var accounts = AccountsSettings()
+        accounts.openSignUp = values.flag("accounts.open_signup")
+        return accounts
+    }
+
+    var httpLimits: HTTPLimits {
+        var limits = HTTPLimits()
+        limits.requestTimeout = .seconds(values.integer("http.request_seconds"))
+        limits.connections = values.integer("http.connections")
+        return limits
+    }
+
+    var cachePools: [CachePool: CacheSlotMap] {
+        Dictionary(
+            uniqueKeysWithValues: CachePool.allCases.map { pool in
+                let nodes = values.list("cache.\(pool.rawValue)").compactMap { CacheNode($0) }
+                return (pool, CacheSlotMap(nodes: nodes))
+            }
+        )
+    }
+
+    var database: DatabaseSettings {
+        get throws(SettingsError) {
+            DatabaseSettings(
+                user: values.text("postgres.user"),
+                password: try SecretFile.password(values.text("postgres.password_file")),
+                applicationName: "appnode"
+            )
+        }
+    }
+
+    var etcd: EtcdSettings {
+        get throws(SettingsError) {
+            let endpoints = values.list("etcd.endpoints")
+            guard !endpoints.isEmpty else { throw SettingsError("etcd.endpoints is empty") }
+            let user = values.text("etcd.user")
+            return EtcdSettings(
+                endpoints: endpoints,
+                user: user.isEmpty ? nil : user,
+                password: try SecretFile.password(values.text("etcd.password_file"))
+            )
+        }
+    }
+
+    var instance: InstanceEntity {
+        InstanceEntity(
+            domain: domain,
+            baseURL: publicURL,
+            openSignUp: values.flag("accounts.open_signup"),
+            limits: InstanceEntity.Limits(
+                statusCharacters: PostsService.characterLimit,
+                attachments: PostsService.mediaLimit,
+                charactersPerURL: PostsService.charactersPerURL,
+                mediaTypes: MediaLimits.mediaTypes,
+                imageBytes: MediaLimits.imageBytes,
+                imagePixels: MediaLimits.imagePixels,
+                descriptionCharacters: MediaLimits.descriptionCharacters,
+                pinnedStatuses: PostsService.pinnedLimit
+            )
+        )
     }
 
     /// Host and port of the public address.

@@ -27,6 +27,7 @@ struct HealthEndpoints: Sendable {
                 output: .content("text/plain")
             ) { _ in
                 guard !health.isDraining else { throw ServiceError.unavailable("draining") }
+                guard health.isReady else { throw ServiceError.unavailable("no shard answers") }
                 return .text("ok\n")
             },
         ]

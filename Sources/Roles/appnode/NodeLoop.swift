@@ -1,73 +1,129 @@
+import Accounts
 import Contracts
+import Database
 import EventLoops
+import Feed
+import Graph
 import HTTP
 import Instance
 import JSON
 import Logging
-import Logs
-import Metrics
+import Media
+import Memcache
+import Posts
 import ServiceKit
 import Settings
 
-/// Everything that one event loop has for itself: its services, their clients and its server.
+/// Everything that one event loop has for itself: its database, caches, services and server.
 final class NodeLoop: @unchecked Sendable {
     // @unchecked: built and used on `loop` only.
     let loop: EventLoop
+    let database: Database
+    private let feed: FeedService
     private let server: HTTPServer
 
-    init(
-        loop: EventLoop,
-        settings: AppNodeSettings,
-        metrics: MetricsRegistry,
-        sink: LogSink,
-        log: Logger,
-        health: NodeHealth
-    ) async throws {
+    /// What every endpoint of this node needs of each shard's schema.
+    static let schemas: [SchemaRequirement] = [
+        AccountsService.schema, FeedService.schema, GraphService.schema, MediaService.schema,
+        PostsService.schema, ServiceKitSchema.requirement,
+    ]
+
+    /// Called on `loop`.
+    init(loop: EventLoop, shared: NodeParts, database: Database) {
+        let settings = shared.settings
+        let url = settings.publicURL
         self.loop = loop
+        self.database = database
+        let cache = MemcachedClient(loop: loop, pools: settings.cachePools)
+
+        let media = MediaService(
+            database: database,
+            objects: shared.objects,
+            images: shared.images,
+            publicURL: url
+        )
+        let accounts = AccountsService(
+            loop: loop,
+            database: database,
+            cache: cache,
+            images: media,
+            security: shared.security,
+            settings: settings.accounts,
+            publicURL: url
+        )
+        let graph = GraphService(database: database, accounts: accounts.directory)
+        let posts = PostsService(
+            database: database,
+            cache: cache,
+            accounts: accounts.directory,
+            graph: graph,
+            media: media,
+            publicURL: url
+        )
+        feed = FeedService(
+            loop: loop,
+            database: database,
+            posts: posts.client,
+            logger: shared.log
+        )
         let instance = InstanceService(
-            instance: InstanceEntity(
-                domain: settings.domain,
-                baseURL: settings.publicURL,
-                openSignUp: settings.values.flag("accounts.open_signup"),
-                limits: InstanceEntity.Limits(
-                    mediaTypes: ["image/jpeg", "image/png", "image/webp", "image/gif"],
-                    imageBytes: 16 << 20,
-                    imagePixels: 50_000_000
-                )
-            ),
-            figures: { InstanceService.Figures(users: 0, statuses: 0) }
+            instance: settings.instance,
+            figures: NodeFigures(loop: loop, posts: posts).current
         )
+        var endpoints = accounts.endpoints + graph.endpoints + posts.endpoints
+        endpoints += media.endpoints + feed.endpoints + instance.endpoints
+        endpoints += HealthEndpoints(health: shared.health).endpoints
         let services = ServiceServer(
-            endpoints: instance.endpoints + HealthEndpoints(health: health).endpoints,
-            sessions: NoSessions(),
-            publicURL: settings.publicURL,
-            metrics: metrics,
-            log: log,
-            access: settings.values.flag("log.access") ? AccessLog(sink: sink) : nil
+            endpoints: endpoints,
+            sessions: accounts.sessions,
+            publicURL: url,
+            metrics: shared.metrics,
+            log: shared.log,
+            access: settings.values.flag("log.access") ? AccessLog(sink: shared.sink) : nil
         )
-        var limits = HTTPLimits()
-        limits.requestTimeout = .seconds(settings.values.integer("http.request_seconds"))
-        limits.connections = settings.values.integer("http.connections")
         server = HTTPServer(
             loop: loop,
-            limits: limits,
+            limits: settings.httpLimits,
             hooks: services.hooks,
             trustsForwarded: settings.values.flag("http.trust_forwarded"),
             handler: settings.values.flag("test.failpoints")
                 ? AnswerFailpoint.wrap(services.handle) : services.handle
         )
+        feed.start()
     }
 
     func listen(address: String, port: Int) throws {
         _ = try server.listen(address: address, port: port)
     }
 
+    /// Ends what the loop does, requests first.
     func drain(deadline: Duration) async {
         await server.drain(deadline: deadline)
+        feed.stop()
+        await database.close()
     }
 }
 
-/// Refuses every token.
-private struct NoSessions: SessionsClient {
-    func verify(_ token: String) async throws -> Authentication? { nil }
+/// How much there is, asked of the shards at most once a minute.
+private final class NodeFigures: @unchecked Sendable {
+    // @unchecked: touched on its loop only.
+    private static let lifetimeMilliseconds: UInt64 = 60_000
+
+    private let loop: EventLoop
+    private let posts: PostsService
+    private var known = InstanceService.Figures(users: 0, statuses: 0)
+    private var askedAt: UInt64?
+
+    init(loop: EventLoop, posts: PostsService) {
+        self.loop = loop
+        self.posts = posts
+    }
+
+    func current() async -> InstanceService.Figures {
+        if let askedAt, loop.milliseconds - askedAt < Self.lifetimeMilliseconds { return known }
+        askedAt = loop.milliseconds
+        // A shard that does not answer leaves the figures of before; they are estimates anyway.
+        if let count = try? await posts.estimatedCount() { known.statuses = count }
+        return known
+    }
 }

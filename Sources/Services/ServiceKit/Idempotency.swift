@@ -93,6 +93,11 @@ package struct Idempotency: Sendable {
     }
 }
 
+/// What this module itself needs of each shard's schema.
+package enum ServiceKitSchema {
+    package static let requirement = SchemaRequirement(module: "ServiceKit", number: 1)
+}
+
 private struct KeptAnswer: RowDecodable {
     let requestHash: [UInt8]
     let status: Int16

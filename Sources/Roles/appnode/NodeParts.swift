@@ -1,0 +1,97 @@
+import Accounts
+import Crypto
+import EventLoops
+import Glibc
+import Logging
+import Logs
+import Media
+import Metrics
+import Objects
+import Settings
+
+/// What the loops of one process share: nothing in it changes, or it keeps itself in order.
+struct NodeParts: Sendable {
+    /// Threads for files, and for pictures; each has a queue of its own, so that a slow disk delays no log-in.
+    private static let fileThreads = 4
+    private static let imageThreads = 2
+    private static let queueLimit = 256
+
+    let settings: AppNodeSettings
+    let metrics: MetricsRegistry
+    let sink: LogSink
+    let log: Logger
+    let health: NodeHealth
+    let security: AccountsSecurity
+    let objects: DirectoryStore
+    let images: ImageProcessor
+
+    init(
+        settings: AppNodeSettings,
+        metrics: MetricsRegistry,
+        sink: LogSink,
+        log: Logger,
+        health: NodeHealth
+    ) throws {
+        self.settings = settings
+        self.metrics = metrics
+        self.sink = sink
+        self.log = log
+        self.health = health
+        security = AccountsSecurity(keys: try Self.keys(settings, log))
+        let root = settings.values.text("objects.directory")
+        guard !root.isEmpty else {
+            throw SettingsError("objects.directory is not set: say where media files are kept")
+        }
+        objects = try DirectoryStore(
+            root: root,
+            offload: Offload(
+                threads: Self.fileThreads,
+                queueLimit: Self.queueLimit,
+                name: "files"
+            )
+        )
+        images = ImageProcessor(
+            offload: Offload(
+                threads: Self.imageThreads,
+                queueLimit: Self.queueLimit,
+                name: "images"
+            )
+        )
+    }
+
+    private static func keys(_ settings: AppNodeSettings, _ log: Logger) throws -> KeyRing {
+        let path = settings.values.text("tokens.keys_file")
+        guard !path.isEmpty else {
+            log.warning("no tokens.keys_file: tokens are good until this process ends")
+            return KeyRing.random()
+        }
+        do {
+            return try KeyRing(parsing: SecretFile.text(path))
+        } catch let error as KeyRing.ParseError {
+            throw SettingsError("tokens.keys_file \(path): \(error)")
+        }
+    }
+}
+
+/// A file with one secret, such as a password.
+enum SecretFile {
+    private static let limitBytes = 65_536
+
+    static func text(_ path: String) throws(SettingsError) -> String {
+        guard let file = fopen(path, "re") else {
+            throw SettingsError("\(path): \(String(cString: strerror(errno)))")
+        }
+        defer { fclose(file) }
+        var bytes = [UInt8](repeating: 0, count: limitBytes)
+        let count = fread(&bytes, 1, bytes.count, file)
+        guard ferror(file) == 0, let text = String(validating: bytes[..<count], as: UTF8.self)
+        else { throw SettingsError("\(path): cannot be read as text") }
+        return text
+    }
+
+    /// The first line; nil where no file is named.
+    static func password(_ path: String) throws(SettingsError) -> String? {
+        guard !path.isEmpty else { return nil }
+        return try text(path).split(separator: "\n").first.map(String.init) ?? ""
+    }
+}
