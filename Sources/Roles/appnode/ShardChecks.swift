@@ -26,7 +26,9 @@ struct ShardChecks: Sendable {
             case .failure(.unavailable), .failure(.timeout), .failure(.overloaded):
                 silent.append(answer.shard)
             case .failure(let error):
-                throw SettingsError("shard \(answer.shard) cannot be asked for its schema: \(error)")
+                throw SettingsError(
+                    "shard \(answer.shard) cannot be asked for its schema: \(error)"
+                )
             }
         }
         return silent
