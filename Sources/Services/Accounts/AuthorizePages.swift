@@ -44,12 +44,15 @@ struct AuthorizePages: Sendable {
         scopes: Scopes,
         account: String,
         fields: Fields,
-        redirectURI: String
+        redirectURI: String,
+        problem: String? = nil,
+        status: Status = 200
     ) -> Response {
         let permissions = ScopeText.lines(for: scopes).map { line -> HTML in "<li>\(line)</li>" }
         let body: HTML = """
             <h1>Authorise \(application)?</h1>
             \(site(website))
+            \(alert(problem))
             <p class="lead">You are logged in as <strong>@\(account)</strong>. If you agree, \
             <strong>\(application)</strong> may:</p>
             <ul>\(permissions)</ul>
@@ -65,6 +68,7 @@ struct AuthorizePages: Sendable {
         return page(
             "Authorise \(application)",
             body,
+            status: status,
             formAction: RedirectURI.formAction(of: redirectURI)
         )
     }

@@ -117,7 +117,9 @@ struct AuthorizeRoutes: Sendable {
                     scopes: request.scopes,
                     account: login.username,
                     fields: fields,
-                    redirectURI: request.redirectURI
+                    redirectURI: request.redirectURI,
+                    problem: problem,
+                    status: status
                 )
             } else {
                 pages.login(
