@@ -239,7 +239,8 @@ let package = Package(
         .executableTarget(
             name: "benchnode",
             dependencies: [
-                "Contracts", "EventLoops", "HTTP", "Metrics", "ServiceKit", argumentParser, logging,
+                "Contracts", "EventLoops", "HTTP", "Memcache", "Metrics", "ServiceKit",
+                argumentParser, logging,
             ],
             path: "bench/benchnode",
             swiftSettings: settings

@@ -136,12 +136,13 @@ class Frame:
 
     # How it is measured
 
-    def wrk(self, server, path, headers=()):
-        """Loads one path; returns rps, CPU microseconds a request and latencies in milliseconds."""
+    def wrk(self, server, path, headers=(), script=None):
+        """Loads one path, or what a Lua script asks for; returns rps, CPU microseconds a request and latencies in milliseconds."""
         command = [
             self.tool("wrk", "wrk"), "-t1", f"-c{self.options.connections}",
             f"-d{self.options.seconds}s", "--latency",
             *[part for header in headers for part in ("-H", header)],
+            *(["-s", str(script)] if script else []),
             f"http://127.0.0.1:{server.port}{path}"]
         before = server.cpu_seconds()
         out = subprocess.run(command, capture_output=True, text=True, check=True).stdout

@@ -4,6 +4,7 @@ import EventLoops
 import Glibc
 import HTTP
 import Logging
+import Memcache
 import Metrics
 import ServiceKit
 
@@ -22,6 +23,9 @@ struct BenchNode: ParsableCommand {
     @Option(help: "Event loops.")
     var loops = 1
 
+    @Option(help: "The memcached of the cached routes, as host:port.")
+    var memcached: String?
+
     func run() throws {
         signal(SIGPIPE, SIG_IGN)
         let group = LoopGroup(count: loops, name: "bench")
@@ -33,7 +37,10 @@ struct BenchNode: ParsableCommand {
 
     private func serve(on loop: EventLoop) {
         let services = ServiceServer(
-            endpoints: [HelloRoute.endpoint],
+            endpoints: [
+                HelloRoute.endpoint,
+                CacheRoute.endpoint(loop: loop, node: memcached.flatMap { CacheNode($0) }),
+            ],
             sessions: NobodysSessions(),
             publicURL: "http://127.0.0.1:\(port)",
             metrics: MetricsRegistry(),

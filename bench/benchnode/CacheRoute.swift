@@ -1,0 +1,29 @@
+import Contracts
+import EventLoops
+import HTTP
+import Memcache
+import ServiceKit
+
+/// 4,094 bytes from memcached, through the cache client as services use it.
+enum CacheRoute {
+    /// As `bench/scenarios/cache_get.py` puts them for nginx.
+    private static let body = Array(repeating: UInt8(ascii: "x"), count: 4_094)
+
+    static func endpoint(loop: EventLoop, node: CacheNode?) -> Endpoint {
+        let nodes = CacheSlotMap(nodes: node.map { [$0] } ?? [])
+        let cache = MemcachedClient(loop: loop, pools: [.object: nodes])
+        return Endpoint(
+            .get,
+            "/cached/:name",
+            operationID: "cached",
+            summary: "An answer from the cache.",
+            tag: "bench",
+            access: .open,
+            output: .content("application/octet-stream")
+        ) { call in
+            let key = CacheKey(.object, call.request.parameters["name"] ?? "")
+            let value = try await cache.fill(key, ttl: .seconds(3_600)) { body }
+            return Response(contentType: "application/octet-stream", value ?? [])
+        }
+    }
+}
