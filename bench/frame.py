@@ -9,6 +9,7 @@ import signal
 import socket
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -122,10 +123,16 @@ class Frame:
     def swift_peer(self, name):
         """Builds the small package bench/peers/NAME in release mode."""
         package, scratch = BENCH / "peers" / name, PEERS / f"{name}-build"
-        subprocess.run(
-            ["swift", "build", "-c", "release", "--package-path", str(package),
-             "--scratch-path", str(scratch), "-q"], check=True, stdout=subprocess.DEVNULL)
-        return scratch / "release" / name
+        binary = scratch / "release" / name
+        newest = max(file.stat().st_mtime for file in package.rglob("*.swift"))
+        if not binary.exists() or binary.stat().st_mtime < newest:
+            print(f"building the peer {name}, which takes minutes", file=sys.stderr, flush=True)
+            build = subprocess.run(
+                ["swift", "build", "-c", "release", "--package-path", str(package),
+                 "--scratch-path", str(scratch)], capture_output=True, text=True)
+            if build.returncode:
+                raise Unavailable(f"{name} does not build:\n{build.stdout[-2000:]}")
+        return binary
 
     def tool(self, name, package):
         """The path of a program, or a message that names its Debian package."""
@@ -137,7 +144,10 @@ class Frame:
     # How it is measured
 
     def wrk(self, server, path, headers=(), script=None):
-        """Loads one path, or what a Lua script asks for; returns rps, CPU microseconds a request and latencies in milliseconds."""
+        """Loads one path, or what a Lua script asks for.
+
+        Returns rps, CPU microseconds a request and latencies in milliseconds.
+        """
         command = [
             self.tool("wrk", "wrk"), "-t1", f"-c{self.options.connections}",
             f"-d{self.options.seconds}s", "--latency",
