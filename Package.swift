@@ -253,6 +253,7 @@ let package = Package(
         ),
 
         // Tests
+        tests("Roles", "shardctl", ["JSON", "TestSupport", "shardctl"]),
         tests("Bench", "Loadgen", ["loadgen"]),
         tests("Runtime", "Crypto", ["Crypto"]),
         tests("Runtime", "EventLoops", ["EventLoops"]),

@@ -72,12 +72,15 @@ struct ClusterOptions: ParsableArguments {
         }
         let user = etcdUser ?? values.text("etcd.user")
         let passwordFile = etcdPasswordFile ?? values.text("etcd.password_file")
+        var settings = EtcdSettings(
+            endpoints: endpoints,
+            user: user.isEmpty ? nil : user,
+            password: passwordFile.isEmpty ? nil : try secret(in: passwordFile)
+        )
+        // A person waits rather than runs it again.
+        settings.timeout = .seconds(10)
         return Cluster(
-            etcd: EtcdSettings(
-                endpoints: endpoints,
-                user: user.isEmpty ? nil : user,
-                password: passwordFile.isEmpty ? nil : try secret(in: passwordFile)
-            ),
+            etcd: settings,
             secretsFolder: secrets ?? values.text("secrets.directory"),
             moverPasswordFile: moverPasswordFile ?? values.text("postgres.mover_password_file")
         )
