@@ -117,7 +117,8 @@ stage_kills() {
 }
 
 stage_browser() {
-    [[ -d $CHECKOUT/Tests/Browser ]] || return 0
+    command -v chromium >/dev/null ||
+        apt_get install --no-install-recommends chromium fonts-dejavu-core
     TESSERA_HOME="$SCRATCH/browser" start_test_cluster 19200 SHARDS=2
     TESSERA_HOME="$SCRATCH/browser" run_pytest Browser
 }

@@ -256,11 +256,15 @@ struct TokenRoutes: Sendable {
 
     // MARK: Description
 
+    /// RFC 8414 knows issuers with `https` only, and clients that read this refuse any other address; so whoever
+    /// comes without TLS is told nothing, and uses the paths that everybody knows.
     @Sendable private func metadata(_ call: Call) async throws -> Response {
-        let url = call.publicURL
-        var response = Response.json { json in
+        guard let url = Self.issuer(call) else {
+            throw ServiceError(.notFound, "This description is given over HTTPS only.")
+        }
+        return Response.json { json in
             json.object { json in
-                json.field("issuer", url + "/")
+                json.field("issuer", url)
                 json.field("authorization_endpoint", url + "/oauth/authorize")
                 json.field("token_endpoint", url + "/oauth/token")
                 json.field("revocation_endpoint", url + "/oauth/revoke")
@@ -274,11 +278,18 @@ struct TokenRoutes: Sendable {
                     "token_endpoint_auth_methods_supported",
                     ["client_secret_basic", "client_secret_post", "none"]
                 )
-                json.field("service_documentation", url)
             }
         }
-        response.headers["Cache-Control"] = "public, max-age=300"
-        return response
+    }
+
+    /// The public address, or the one that the client has used where it has another scheme.
+    private static func issuer(_ call: Call) -> String? {
+        if call.publicURL.hasPrefix("https://") { return call.publicURL }
+        guard call.request.scheme == "https", let host = call.request.header("Host"),
+            host.utf8.count <= 255,
+            host.allSatisfy({ $0.isASCII && ($0.isLetter || $0.isNumber || "-.:[]".contains($0)) })
+        else { return nil }
+        return "https://\(host)"
     }
 }
 

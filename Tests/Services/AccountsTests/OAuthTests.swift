@@ -451,6 +451,14 @@ import Testing
         }
     }
 
+    @Test func `the server describes itself to who comes by HTTPS`() async throws {
+        try await AccountsWorld.run(effects: false) { world in
+            let plain = try await world.call(.get, "/.well-known/oauth-authorization-server")
+
+            #expect(plain.status == 404)
+        }
+    }
+
     @Test func `guessing passwords is slowed down, for known and unknown names alike`() async throws
     {
         let throttle = LoginThrottle(account: .init(burst: 3, recovery: .seconds(60)))
