@@ -33,6 +33,9 @@ package struct ImageProcessor: Sendable {
 
     private let offload: Offload
 
+    /// Pictures above this leave so much memory to the allocator that it is worth handing back.
+    private static let trimPixels = 4_000_000
+
     /// How many threads work inside one picture.
     private static let threadsPerImage: Int32 = 1
 
@@ -48,7 +51,11 @@ package struct ImageProcessor: Sendable {
 
     /// The photo of a post.
     func process(_ path: String, _ format: ImageFormat) async throws -> ProcessedImage {
-        try await offload.run { try ImageProcessor.process(path, format) }
+        try await offload.run {
+            let header = try ImageProcessor.check(path, format)
+            defer { if header.pixels > ImageProcessor.trimPixels { tessera_vips_trim() } }
+            return try ImageProcessor.process(path, format, isAnimated: header.isAnimated)
+        }
     }
 
     /// A picture that fills a box, for avatars and headers.
@@ -60,7 +67,8 @@ package struct ImageProcessor: Sendable {
     ) async throws -> Rendition {
         let (width, height) = box
         return try await offload.run {
-            _ = try ImageProcessor.check(path, format)
+            let header = try ImageProcessor.check(path, format)
+            defer { if header.pixels > ImageProcessor.trimPixels { tessera_vips_trim() } }
             let picture = try Picture.load(path, box: (width, height), crop: true)
             return try rendition(name, picture, picture.isTransparent ? .png : .jpeg, quality: 85)
         }
@@ -75,9 +83,9 @@ package struct ImageProcessor: Sendable {
 
     private static func process(
         _ path: String,
-        _ format: ImageFormat
+        _ format: ImageFormat,
+        isAnimated: Bool
     ) throws(ImageRefusal) -> ProcessedImage {
-        let isAnimated = try check(path, format)
         let picture = try Picture.load(path, box: (originalBox, originalBox))
         let isTransparent = picture.isTransparent
         let original: Rendition
@@ -100,18 +108,21 @@ package struct ImageProcessor: Sendable {
         )
     }
 
-    /// Refuses what its header says is too large; returns whether it moves.
-    private static func check(_ path: String, _ format: ImageFormat) throws(ImageRefusal) -> Bool {
+    /// Refuses what its header says is too large; returns its size, and whether it moves.
+    private static func check(
+        _ path: String,
+        _ format: ImageFormat
+    ) throws(ImageRefusal) -> (pixels: Int, isAnimated: Bool) {
         if format == .gif, !GIFBlocks(try readFile(path)).isComplete { throw .broken("cut short") }
         let (width, height, frames) = try Picture.header(of: path, format)
         guard width > 0, height > 0, width * height <= MediaLimits.imagePixels else {
             throw .tooManyPixels
         }
-        guard frames > 1, format == .gif || format == .webp else { return false }
+        guard frames > 1, format == .gif || format == .webp else { return (width * height, false) }
         guard frames <= MediaLimits.animationFrames,
             width * height * frames <= MediaLimits.animationPixels
         else { throw .animationTooLarge }
-        return true
+        return (width * height * frames, true)
     }
 }
 

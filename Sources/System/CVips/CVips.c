@@ -1,5 +1,6 @@
 #include "CVips.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <vips/vips.h>
@@ -182,6 +183,8 @@ uint8_t *tessera_image_rgb(const tessera_image *image, size_t *length) {
     g_object_unref(flat);
     return bytes;
 }
+
+void tessera_vips_trim(void) { malloc_trim(0); }
 
 void tessera_image_free_bytes(uint8_t *bytes) { g_free(bytes); }
 void tessera_image_free(tessera_image *image) { g_object_unref(vips(image)); }

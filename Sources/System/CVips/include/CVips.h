@@ -51,6 +51,9 @@ uint8_t *tessera_image_encode(const tessera_image *image, tessera_image_format f
 /// The pixels as rows of RGB bytes, on white; `tessera_image_free_bytes` takes them back. NULL on failure.
 uint8_t *tessera_image_rgb(const tessera_image *image, size_t *length);
 
+/// Gives memory that large pictures have left behind back to the system.
+void tessera_vips_trim(void);
+
 void tessera_image_free_bytes(uint8_t *bytes);
 void tessera_image_free(tessera_image *image);
 
