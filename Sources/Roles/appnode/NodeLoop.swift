@@ -73,6 +73,14 @@ final class NodeLoop: @unchecked Sendable {
         var endpoints = accounts.endpoints + graph.endpoints + posts.endpoints
         endpoints += media.endpoints + feed.endpoints + instance.endpoints
         endpoints += HealthEndpoints(health: shared.health).endpoints
+        endpoints.append(
+            OpenAPI.endpoint(
+                describing: endpoints,
+                version: InstanceEntity.softwareVersion,
+                serverURL: url,
+                samples: EntitySamples.all
+            )
+        )
         let services = ServiceServer(
             endpoints: endpoints,
             sessions: accounts.sessions,
