@@ -193,6 +193,7 @@ let package = Package(
             ],
             exclude: ["Migrations"]
         ),
+        service("Search", ["Contracts", "HTTP", "ServiceKit", "Sharding"]),
         service(
             "ServiceKit",
             [
@@ -208,7 +209,8 @@ let package = Package(
             [
                 "Accounts", "Contracts", "Crypto", "Database", "Etcd", "EventLoops", "Feed",
                 "Graph", "HTTP", "Instance", "JSON", "Logs", "Media", "Memcache", "Metrics",
-                "Objects", "Postgres", "Posts", "ServiceKit", "Settings", "Sharding", logging,
+                "Objects", "Postgres", "Posts", "Search", "ServiceKit", "Settings", "Sharding",
+                logging,
             ]
         ),
         service(

@@ -11,6 +11,7 @@ import Logging
 import Media
 import Memcache
 import Posts
+import Search
 import ServiceKit
 import Settings
 
@@ -66,12 +67,17 @@ final class NodeLoop: @unchecked Sendable {
             posts: posts.client,
             logger: shared.log
         )
+        let search = SearchService(
+            accounts: accounts.directory,
+            posts: posts.client,
+            publicURL: url
+        )
         let instance = InstanceService(
             instance: settings.instance,
             figures: NodeFigures(loop: loop, posts: posts).current
         )
         var endpoints = accounts.endpoints + graph.endpoints + posts.endpoints
-        endpoints += media.endpoints + feed.endpoints + instance.endpoints
+        endpoints += media.endpoints + feed.endpoints + search.endpoints + instance.endpoints
         endpoints += HealthEndpoints(health: shared.health).endpoints
         endpoints.append(
             OpenAPI.endpoint(

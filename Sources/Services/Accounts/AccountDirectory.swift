@@ -138,6 +138,9 @@ package final class AccountDirectory: AccountsClient, @unchecked Sendable {
     }
 
     package func search(_ query: String, limit: Int) async throws -> [AccountEntity] {
+        if let id = AccountAddress(query, publicURL: publicURL)?.id {
+            return limit > 0 ? try await accounts([id]).values.map { $0 } : []
+        }
         guard limit > 0, let text = AccountAddress(query, publicURL: publicURL)?.username,
             let name = try? Username(reading: text)
         else {

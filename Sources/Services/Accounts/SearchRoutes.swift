@@ -41,31 +41,6 @@ struct SearchRoutes: Sendable {
                 output: .list("Account"),
                 handler: search
             ),
-            Endpoint(
-                .get,
-                "/api/v2/search",
-                operationID: "search",
-                summary: "Search; at present for accounts by name.",
-                tag: "search",
-                access: .optionalUser,
-                inputs: [
-                    Parameter(
-                        "q",
-                        .string,
-                        required: true,
-                        "A name, its beginning, or a page's address."
-                    ),
-                    Parameter(
-                        "type",
-                        .oneOf(["accounts", "hashtags", "statuses"]),
-                        "Only this kind."
-                    ),
-                    Parameter("limit", .integer, "How many of a kind, at most \(Self.mostLimit)."),
-                    Parameter("offset", .integer, "How many to leave out."),
-                ],
-                output: .entity("Search"),
-                handler: searchEverything
-            ),
         ]
     }
 
@@ -79,12 +54,6 @@ struct SearchRoutes: Sendable {
 
     @Sendable private func search(_ call: Call) async throws -> Response {
         .json(try await accounts(call))
-    }
-
-    @Sendable private func searchEverything(_ call: Call) async throws -> Response {
-        let kind = call.input.string("type") ?? "accounts"
-        let accounts = kind == "accounts" ? try await accounts(call) : []
-        return .json(SearchEntity(accounts: accounts, statuses: [], hashtags: []))
     }
 
     private func accounts(_ call: Call) async throws -> [AccountEntity] {

@@ -112,7 +112,9 @@ package enum EntitySamples {
             inReplyTo: PostID(rawValue: 1),
             inReplyToAccount: UserID(rawValue: 1),
             attachments: [fullPhoto, emptyPhoto],
-            mentions: [.init(id: UserID(rawValue: 1), username: "a", url: "https://example.org/@a")],
+            mentions: [
+                .init(id: UserID(rawValue: 1), username: "a", url: "https://example.org/@a")
+            ],
             tags: [StatusTag(name: "a", url: "https://example.org/tags/a")],
             application: .init(name: "a", website: "https://example.org"),
             viewer: .init(pinned: true),

@@ -93,7 +93,7 @@ package struct InstanceEntity: Sendable {
         return (baseURL.hasPrefix("https") ? "wss" : "ws") + baseURL[colon...]
     }
 
-    private var thumbnailURL: String { baseURL + "/instance/thumbnail.png" }
+    private var thumbnailURL: String { baseURL + "/headers/original/missing.png" }
 
     /// The version of our own, without the words for clients.
     package static let softwareVersion = "0.1.0"

@@ -121,6 +121,18 @@ enum EmptyAnswers {
             summary: "Recommended accounts; none can be."
         ),
         Question(
+            path: "/api/v1/timelines/public",
+            operationID: "getPublicTimeline",
+            access: .optionalUser,
+            summary: "Public posts of everybody; none are gathered yet."
+        ),
+        Question(
+            path: "/api/v1/timelines/tag/:tag",
+            operationID: "getTagTimeline",
+            access: .optionalUser,
+            summary: "Public posts with a hashtag; none are gathered yet."
+        ),
+        Question(
             path: "/api/v1/instance/rules",
             operationID: "getInstanceRules",
             access: .open,

@@ -32,7 +32,8 @@ struct PublishPost: Sendable {
         async let photos = photos(draft.media, of: author)
         async let account = directory.accounts.accounts([author])
         let (newID, found, attachments) = try await (id, mentions, photos)
-        guard let account = try await account[author] else { throw ServiceError.unauthorized }
+        guard var account = try await account[author] else { throw ServiceError.unauthorized }
+        if visibility != .direct { account.statusesCount += 1 }
 
         let post = Post(
             id: newID,

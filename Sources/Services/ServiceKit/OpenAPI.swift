@@ -98,13 +98,15 @@ package struct OpenAPI: Sendable {
 
     private func writePaths(to json: inout JSONWriter) {
         var byPath: [String: [Endpoint]] = [:]
-        for endpoint in endpoints { byPath[Self.template(endpoint.path), default: []].append(endpoint) }
+        for endpoint in endpoints {
+            byPath[Self.template(endpoint.path), default: []].append(endpoint)
+        }
         json.object { json in
             for (path, endpoints) in byPath.sorted(by: { $0.key < $1.key }) {
                 json.key(path)
                 json.object { json in
-                    for endpoint in endpoints.sorted(by: { $0.method.rawValue < $1.method.rawValue })
-                    {
+                    for endpoint in endpoints.sorted(by: { $0.method.rawValue < $1.method.rawValue }
+                    ) {
                         json.key(endpoint.method.rawValue.lowercased())
                         write(endpoint, to: &json)
                     }

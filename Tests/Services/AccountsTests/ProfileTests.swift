@@ -114,8 +114,12 @@ import Testing
                 let query = PercentEncoding.encode(text)
                 let found = try await world.call(.get, "/api/v1/accounts/lookup?acct=\(query)")
                 #expect(found["id"] == id.description, "\(text): \(found.text)")
-                let searched = try await world.call(.get, "/api/v2/search?q=\(query)", token: token)
-                #expect(searched.json?["accounts"]?[0]?["id"]?.string == id.description, "\(text)")
+                let searched = try await world.call(
+                    .get,
+                    "/api/v1/accounts/search?q=\(query)",
+                    token: token
+                )
+                #expect(searched.json?[0]?["id"]?.string == id.description, "\(text)")
             }
             for text in ["nobody", "alice_b@elsewhere.example", "'; --", "\(url)/about", "%00"] {
                 let query = text == "%00" ? text : PercentEncoding.encode(text)
