@@ -9,6 +9,10 @@ let settings: [SwiftSetting] = [
     .treatAllWarnings(as: .error),
     .enableUpcomingFeature("ExistentialAny"),
     .enableUpcomingFeature("MemberImportVisibility"),
+    // A call between functions of a request asks no executor where to run: it stays on its loop.
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+    // Debug builds, and so the tests, check exclusive access at run time; it is a tenth of a request.
+    .unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release)),
 ]
 
 let argumentParser = Target.Dependency.product(

@@ -158,7 +158,7 @@ package final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable
             execute { self.spawn(body) }
             return
         }
-        liveTasks += 1
+        taskBegan()
         Task.immediate(executorPreference: self) {
             await body()
             self.taskEnded()
@@ -167,15 +167,21 @@ package final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable
 
     /// Starts a task like ``spawn(_:)`` and returns it, for callers that may cancel it; on the loop only.
     package func spawnTask(_ body: @escaping @Sendable () async -> Void) -> Task<Void, Never> {
-        assertOnLoop()
-        liveTasks += 1
+        taskBegan()
         return Task.immediate(executorPreference: self) {
             await body()
             self.taskEnded()
         }
     }
 
-    private func taskEnded() {
+    /// Counts a task that its starter begins itself with `Task.immediate(executorPreference:)`, which saves
+    /// a call per request; ``taskEnded()`` is its last act.
+    package func taskBegan() {
+        assertOnLoop()
+        liveTasks += 1
+    }
+
+    package func taskEnded() {
         assertOnLoop()
         liveTasks -= 1
         if stopping { closeHandlesIfQuiet() }

@@ -2,21 +2,19 @@ import Glibc
 
 // What the parsers ask of bytes. All comparisons that ignore case do so for ASCII letters only.
 
-/// Which bytes may stand in a token (RFC 9110, section 5.6.2).
-private let tokenBytes: [Bool] = (0..<256).map { byte in
-    switch UInt8(byte) {
-    case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-        UInt8(ascii: "a")...UInt8(ascii: "z"):
-        true
-    default: "!#$%&'*+-.^_`|~".utf8.contains(UInt8(byte))
-    }
-}
+/// Which ASCII bytes may stand in a token (RFC 9110, section 5.6.2), one bit each.
+private let lowTokens: UInt64 = 0x03FF_6CFA_0000_0000
+private let highTokens: UInt64 = 0x57FF_FFFF_C7FF_FFFE
 
 extension UInt8 {
     @inline(__always)
     var lowercased: UInt8 { self &- 0x41 < 26 ? self | 0x20 : self }
 
-    var isTokenByte: Bool { tokenBytes[Int(self)] }
+    @inline(__always)
+    var isTokenByte: Bool {
+        let bits = self < 64 ? lowTokens : highTokens
+        return self < 128 && bits >> UInt64(self & 63) & 1 == 1
+    }
 
     @inline(__always)
     var isDigit: Bool { self &- 0x30 < 10 }
@@ -69,10 +67,8 @@ extension UnsafeBufferPointer<UInt8> {
 
     var isToken: Bool {
         guard count > 0 else { return false }
-        return tokenBytes.withUnsafeBufferPointer { table in
-            for byte in self where !table[Int(byte)] { return false }
-            return true
-        }
+        for byte in self where !byte.isTokenByte { return false }
+        return true
     }
 
     var string: String { String(decoding: self, as: UTF8.self) }
@@ -80,11 +76,14 @@ extension UnsafeBufferPointer<UInt8> {
 
 extension String {
     func equalsIgnoringCase(_ other: String) -> Bool {
-        let left = utf8
-        let right = other.utf8
-        return left.count == right.count
-            && zip(left, right).allSatisfy { $0.lowercased == $1.lowercased }
+        guard utf8.count == other.utf8.count else { return false }
+        var left = self
+        var right = other
+        return left.withUTF8 { left in right.withUTF8 { left.equalsIgnoringCase($0) } }
     }
 
-    var isToken: Bool { !isEmpty && utf8.allSatisfy(\.isTokenByte) }
+    var isToken: Bool {
+        var copy = self
+        return copy.withUTF8 { $0.isToken }
+    }
 }

@@ -155,10 +155,10 @@ final class HTTPConnection: @unchecked Sendable {
         case .partial:
             seen = input.count
             return 0
-        case .head(let head, let length):
+        case .head(let length):
             seen = 0
             hasSkippedLine = false
-            begin(head)
+            begin(server.parser.takeHead())
             return length
         case .refused(let error):
             refuse(error)
@@ -214,7 +214,7 @@ final class HTTPConnection: @unchecked Sendable {
 
     // MARK: One request
 
-    private func begin(_ head: RequestHead) {
+    private func begin(_ head: consuming RequestHead) {
         server.statistics.requests += 1
         let stream: RequestBody
         if head.hasBody {
@@ -248,7 +248,12 @@ final class HTTPConnection: @unchecked Sendable {
         self.request = request
         startedAt = EventLoop.nanoseconds
         enter(.handling)
-        let task = server.loop.spawnTask { await self.run(request) }
+        let loop = server.loop
+        loop.taskBegan()
+        let task = Task.immediate(executorPreference: loop) {
+            await self.run(request)
+            loop.taskEnded()
+        }
         if self.request === request { self.task = task }
     }
 

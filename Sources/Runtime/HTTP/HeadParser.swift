@@ -1,4 +1,5 @@
 import CPicoHTTP
+import Glibc
 
 /// Finds and checks the head of a request.
 ///
@@ -7,11 +8,13 @@ import CPicoHTTP
 final class HeadParser {
     enum Outcome {
         case partial
-        case head(RequestHead, length: Int)
+        /// The head is complete; ``HeadParser/takeHead()`` gives it.
+        case head(length: Int)
         case refused(HTTPError)
     }
 
     private let limits: HTTPLimits
+    private var found = RequestHead()
     private let fields: UnsafeMutablePointer<phr_header>
 
     init(limits: HTTPLimits) {
@@ -76,22 +79,31 @@ final class HeadParser {
             try framing.conclude(&head)
             try TargetRules.read(start..<start + targetLength, in: text, host: framing.host, &head)
             head.bytes = Array(text)
-            return .head(head, length: Int(length))
+            found = head
+            return .head(length: Int(length))
         } catch {
             return .refused(error)
         }
     }
 
+    /// The head that ``parse(_:seen:)`` has found.
+    func takeHead() -> RequestHead {
+        defer { found = RequestHead() }
+        return found
+    }
+
     private static let targetTooLong = HTTPError(414, "The request target is too long.")
 
-    /// Every line must end in CR LF, and neither may stand alone.
+    /// Every line must end in CR LF. A CR without LF does not come this far: picohttpparser refuses it.
     private func check(lines text: UnsafeBufferPointer<UInt8>) throws(HTTPError) {
-        var previous: UInt8 = 0
-        for byte in text {
-            if (byte == 0x0A) != (previous == 0x0D) {
+        var start = text.baseAddress!
+        let end = start + text.count
+        while start < end, let found = memchr(start, 0x0A, end - start) {
+            let line = UnsafePointer(found.assumingMemoryBound(to: UInt8.self))
+            guard line > text.baseAddress!, line[-1] == 0x0D else {
                 throw HTTPError(400, "A line of the head does not end in CR LF.")
             }
-            previous = byte
+            start = line + 1
         }
     }
 

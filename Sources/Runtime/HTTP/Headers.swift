@@ -41,7 +41,11 @@ package struct Headers: Sendable, Equatable, ExpressibleByDictionaryLiteral {
     }
 
     private static func harmless(_ value: String) -> String {
-        let isClean = value.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7F || $0 == 0x09 }
+        var copy = value
+        let isClean = copy.withUTF8 { bytes in
+            for byte in bytes where byte < 0x20 && byte != 0x09 || byte == 0x7F { return false }
+            return true
+        }
         if isClean { return value }
         let cleaned = value.utf8.map { $0 >= 0x20 && $0 != 0x7F || $0 == 0x09 ? $0 : 0x20 }
         return String(decoding: cleaned, as: UTF8.self)

@@ -15,6 +15,9 @@ package final class Request: @unchecked Sendable {
     /// The pattern of the matched route, for metrics; nil before routing and when nothing matched.
     package var route: String?
 
+    /// A number that the matched handler leaves for whoever is told that the request has finished.
+    package var operation: Int?
+
     let head: RequestHead
     let madeID: RequestID
     private let spanID: UInt64
@@ -37,7 +40,7 @@ package final class Request: @unchecked Sendable {
     }
 
     init(
-        head: RequestHead,
+        head: consuming RequestHead,
         body: RequestBody,
         id: RequestID,
         spanID: UInt64,
@@ -59,6 +62,8 @@ package final class Request: @unchecked Sendable {
 
     /// The path as sent, still percent-encoded, without the query.
     package private(set) lazy var path = head.string(head.target.lowerBound..<head.pathEnd)
+
+    package var hasQuery: Bool { head.pathEnd < head.target.upperBound }
 
     package private(set) lazy var query = Query(
         parsing: head.pathEnd < head.target.upperBound

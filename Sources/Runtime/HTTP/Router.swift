@@ -84,12 +84,17 @@ package struct Router: Sendable {
 
     /// Answers the request with the handler of its route.
     package func handle(_ request: Request) async throws -> Response {
+        try await route(request)(request)
+    }
+
+    /// The handler of the request's route, whose parameters and body limit the request now has.
+    package func route(_ request: Request) throws(HTTPError) -> Handler {
         let entry = try find(request)
         if let limit = entry.bodyLimit { request.body.limit = limit }
         if let length = request.body.declaredLength, length > request.body.limit {
             throw HTTPError.tooLarge(limit: request.body.limit)
         }
-        return try await entry.handler(request)
+        return entry.handler
     }
 
     private func find(_ request: Request) throws(HTTPError) -> Entry {

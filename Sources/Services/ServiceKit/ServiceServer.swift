@@ -33,9 +33,10 @@ package final class ServiceServer: @unchecked Sendable {
         telemetry = ServiceTelemetry(endpoints, metrics: metrics, access: access)
         var router = Router()
         let gate = Gate(sessions: sessions, publicURL: publicURL)
-        for endpoint in endpoints {
+        for (index, endpoint) in endpoints.enumerated() {
             router.add(endpoint.method, endpoint.path, bodyLimit: endpoint.body.limit) { request in
-                try await endpoint.handler(gate.admit(request, to: endpoint))
+                request.operation = index
+                return try await endpoint.handler(gate.admit(request, to: endpoint))
             }
         }
         self.router = router
@@ -45,7 +46,8 @@ package final class ServiceServer: @unchecked Sendable {
     package func handle(_ request: Request) async throws -> Response {
         var response: Response
         do {
-            response = try await router.handle(request)
+            let handler = try router.route(request)
+            response = try await handler(request)
             if request.method == .options { CrossOrigin.allowEverything(on: &response) }
         } catch {
             if let error = error as? HTTPError, error == .clientClosed { throw error }
@@ -122,6 +124,9 @@ private struct Gate: Sendable {
     let publicURL: String
 
     func admit(_ request: Request, to endpoint: Endpoint) async throws -> Call {
+        if endpoint.access == .open, let input = try InputReader.readNow(request) {
+            return Call(request: request, authentication: nil, input: input, publicURL: publicURL)
+        }
         let authentication = try await authenticate(request, for: endpoint.access)
         let input = try await InputReader.read(request, body: endpoint.body)
         return Call(

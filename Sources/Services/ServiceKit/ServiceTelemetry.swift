@@ -17,43 +17,33 @@ final class ServiceTelemetry: @unchecked Sendable {
 
     private let metrics: MetricsRegistry
     private let access: AccessLog?
-    /// By route pattern, then by method.
-    private var routes: [String: [Method: Int]] = [:]
+    /// In the order of the endpoints, and one more.
     private var instruments: [Instruments] = []
-    /// For what matched no endpoint.
-    private var others: Int = 0
+    /// For what reached no endpoint.
+    private let others: Int
 
     init(_ endpoints: [Endpoint], metrics: MetricsRegistry, access: AccessLog?) {
         self.metrics = metrics
         self.access = access
-        others = add("none")
-        for endpoint in endpoints {
-            routes[endpoint.path, default: [:]][endpoint.method] = add(endpoint.operationID)
-        }
+        others = endpoints.count
+        for endpoint in endpoints { add(endpoint.operationID) }
+        add("none")
     }
 
-    private func add(_ operation: String) -> Int {
+    private func add(_ operation: String) {
         let duration = metrics.histogram(
             "http_request_duration_seconds",
             help: "Time from a request's end to its answer's end.",
             labels: [("operation", operation)]
         )
         instruments.append(Instruments(operation: operation, duration: duration))
-        return instruments.count - 1
     }
 
     func finished(_ request: Request?, _ status: Status, _ duration: Duration) {
-        let index = index(of: request)
+        let index = request?.operation ?? others
         instruments[index].duration.record(duration)
         counter(index, status.code).add()
         access?.write(request, status, duration, operation: instruments[index].operation)
-    }
-
-    private func index(of request: Request?) -> Int {
-        guard let request, let route = request.route, let methods = routes[route] else {
-            return others
-        }
-        return methods[request.method == .head ? .get : request.method] ?? others
     }
 
     private func counter(_ index: Int, _ status: Int) -> Counter {
