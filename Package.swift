@@ -300,6 +300,22 @@ let package = Package(
                 "Metrics", "Postgres", "Posts", "ServiceKit", "Sharding", "TestSupport", logging,
             ]
         ),
+        tests(
+            "Services",
+            "Feed",
+            [
+                "Contracts", "Database", "EventLoops", "Feed", "Graph", "Jobs", "Metrics",
+                "Postgres", "ServiceKit", "Sharding", "Shards", "TestSupport", logging,
+            ]
+        ),
+        tests(
+            "Services",
+            "Graph",
+            [
+                "Contracts", "Database", "Graph", "Jobs", "Postgres", "Sharding", "Shards",
+                "TestSupport",
+            ]
+        ),
         tests("Simulation", "Race", ["Accounts", "Contracts", "Sharding", "Simulation"]),
         tests(
             "Storage",

@@ -55,7 +55,7 @@ package struct FeedService: Service {
                 output: .list("Status")
             ) { call in
                 let request = try PageRequest(call.input)
-                let page = try await feed.page(of: try call.user(), request)
+                let page = try await home(of: try call.user(), request)
                 var response = Response.json { $0.array(page.statuses) }
                 response.link(
                     call,
@@ -66,6 +66,11 @@ package struct FeedService: Service {
                 return response
             }
         ]
+    }
+
+    /// One page of a reader's home timeline.
+    package func home(of reader: UserID, _ request: PageRequest) async throws -> HomeFeed.Page {
+        try await feed.page(of: reader, request)
     }
 
     /// What a worker does for feeds. Authors with more followers than `threshold` are merged on reading.

@@ -1,0 +1,124 @@
+import Contracts
+import Feed
+import ServiceKit
+import Sharding
+import Testing
+
+struct FanOutTests {
+    private func reader(_ number: Int) -> UserID {
+        UserID(rawValue: HybridClock.id(reading: Int64(number), bucket: BucketID.all[number % 64]))
+    }
+
+    @Test func `nobody, a few, many and too many followers are four plans`() {
+        let starts = [reader(1), reader(2), reader(3)]
+
+        #expect(FanOut.plan(followers: 0, threshold: 10, starts: []) == .nobody)
+        #expect(
+            FanOut.plan(followers: 3, threshold: 10, starts: [starts[0]])
+                == .deliver(FollowerRange())
+        )
+        #expect(
+            FanOut.plan(followers: 9, threshold: 10, starts: starts)
+                == .split([
+                    FollowerRange(to: starts[1]), FollowerRange(from: starts[1], to: starts[2]),
+                    FollowerRange(from: starts[2]),
+                ])
+        )
+        #expect(FanOut.plan(followers: 11, threshold: 10, starts: starts) == .pull(followers: 11))
+    }
+
+    @Test func `ranges leave no gap for a follower who comes meanwhile`() {
+        guard
+            case .split(let ranges) = FanOut.plan(
+                followers: 4,
+                threshold: 9,
+                starts: (0..<4).map(reader)
+            )
+        else {
+            Issue.record("four ranges are expected")
+            return
+        }
+
+        #expect(ranges.first?.from == nil)
+        #expect(ranges.last?.to == nil)
+        for (range, next) in zip(ranges, ranges.dropFirst()) { #expect(range.to == next.from) }
+    }
+
+    @Test func `batches hold each reader once, on the shard of its bucket, and are even`() {
+        let shards = [ShardID("s1")!, ShardID("s2")!]
+        let readers = (0..<5_000).map(reader).sorted { ($0.bucket, $0) < ($1.bucket, $1) }
+
+        let batches = FanOut.batches(of: readers, size: 1_000) {
+            shards[Int($0.rawValue) % 2]
+        }
+
+        #expect(Set(batches.flatMap(\.readers)) == Set(readers))
+        #expect(batches.reduce(0) { $0 + $1.readers.count } == readers.count)
+        for batch in batches {
+            #expect((800...1_000).contains(batch.readers.count))
+            #expect(Set(batch.buckets) == Set(batch.readers.map(\.bucket)))
+            #expect(batch.buckets.count == Set(batch.buckets).count)
+            #expect(batch.readers.allSatisfy { shards[Int($0.bucket.rawValue) % 2] == batch.shard })
+        }
+    }
+}
+
+struct HomeTimelineTests {
+    private func posts(_ numbers: some Sequence<Int>) -> [PostID] {
+        numbers.map { PostID(rawValue: Int64($0)) }
+    }
+
+    @Test func `what comes both ways is there once, newest first`() {
+        let timeline = HomeTimeline(
+            entries: posts([5, 3, 1]),
+            merged: posts([4, 3]),
+            floor: PostID(rawValue: 0)
+        )
+
+        #expect(timeline.posts == posts([5, 4, 3, 1]))
+        #expect(timeline.isComplete)
+    }
+
+    @Test func `a timeline ends at its bound, whatever more is known`() {
+        let timeline = HomeTimeline(
+            entries: posts(1...700),
+            merged: posts(701...1_500),
+            floor: PostID(rawValue: 0)
+        )
+
+        #expect(timeline.posts == posts((701...1_500).reversed()))
+        #expect(timeline.isComplete)
+    }
+
+    @Test func `nothing is shown from below the floor, and a shrunken feed says so`() {
+        let timeline = HomeTimeline(
+            entries: posts([9, 8]),
+            merged: posts([7, 2, 1]),
+            floor: PostID(rawValue: 5)
+        )
+
+        #expect(timeline.posts == posts([9, 8, 7]))
+        #expect(!timeline.isComplete)
+    }
+
+    @Test func `pages of both directions cover a timeline without gap or repeat`() {
+        let timeline = HomeTimeline(entries: posts(1...50), merged: [], floor: PostID(rawValue: 0))
+        for limit in 1...60 {
+            var down: [PostID] = []
+            var request = PageRequest(limit: limit)
+            while case let page = timeline.page(request), !page.isEmpty {
+                down += page
+                request.maxID = page.last?.rawValue
+            }
+            var up: [PostID] = []
+            request = PageRequest(minID: 0, limit: limit)
+            while case let page = timeline.page(request), !page.isEmpty {
+                up = page + up
+                request.minID = page.first?.rawValue
+            }
+
+            #expect(down == timeline.posts)
+            #expect(up == timeline.posts)
+        }
+    }
+}
