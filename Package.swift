@@ -325,7 +325,7 @@ let package = Package(
                 "Shards", "TestSupport", logging,
             ]
         ),
-        tests("Storage", "Memcache", ["EventLoops", "Memcache"]),
+        tests("Storage", "Memcache", ["EventLoops", "Memcache", "TestSupport"]),
         tests("Storage", "Administration", ["Administration", "Sharding", "TestSupport"]),
         tests(
             "Storage",

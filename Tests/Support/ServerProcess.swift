@@ -45,8 +45,29 @@ package final class ServerProcess: Sendable {
         await blocking { self.end("keep\n") }
     }
 
-    /// SIGSTOP: the server stays connected and answers nobody.
-    package func freeze() { signal(SIGSTOP) }
+    /// SIGSTOP: the server stays connected and answers nobody. Returns when each of its threads has stopped.
+    package func freeze() async {
+        signal(SIGSTOP)
+        guard let pid else { return }
+        await blocking {
+            for _ in 0..<500 where !Self.hasStopped(pid) { usleep(1_000) }
+        }
+    }
+
+    private static func hasStopped(_ pid: pid_t) -> Bool {
+        guard let listing = opendir("/proc/\(pid)/task") else { return true }
+        defer { closedir(listing) }
+        while let entry = readdir(listing) {
+            // d_name ends with a zero byte, inside the entry that readdir keeps.
+            let name = withUnsafePointer(to: &entry.pointee.d_name) {
+                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            guard !name.hasPrefix(".") else { continue }
+            let state = readText("/proc/\(pid)/task/\(name)/stat") ?? ""
+            if !state.contains(") T ") { return false }
+        }
+        return true
+    }
 
     /// SIGCONT after ``freeze()``.
     package func thaw() { signal(SIGCONT) }

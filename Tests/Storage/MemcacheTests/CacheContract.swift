@@ -1,6 +1,7 @@
 import EventLoops
 import Memcache
 import Synchronization
+import TestSupport
 import Testing
 
 /// What every cache client must do, whatever its protocol.
@@ -13,20 +14,7 @@ struct CacheContract {
     func withClient<T: Sendable>(
         _ body: @escaping @Sendable (any CacheClient, EventLoop) async throws -> T
     ) async throws -> T {
-        let group = LoopGroup(count: 1)
-        let loop = group.loops[0]
-        let result: Result<T, any Error> = await withCheckedContinuation { done in
-            loop.spawn {
-                let client = makeClient(loop)
-                do {
-                    done.resume(returning: .success(try await body(client, loop)))
-                } catch {
-                    done.resume(returning: .failure(error))
-                }
-            }
-        }
-        group.stopAndJoin()
-        return try result.get()
+        try await withLoop { loop in try await body(makeClient(loop), loop) }
     }
 
     func valuesOfAllKindsComeBack() async throws {

@@ -1,16 +1,24 @@
 import EventLoops
 import Memcache
+import TestSupport
 import Testing
 
 /// The client on libmemcached against real memcached processes.
 @Suite(.serialized) struct MemcachedClientTests {
-    let nodes: [MemcachedProcess]
+    let nodes: [MemcachedServer]
+    let map: CacheSlotMap
     let contract: CacheContract
 
-    init() throws {
-        let nodes = [try MemcachedProcess(), try MemcachedProcess()]
-        let map = CacheSlotMap(nodes: nodes.map { CacheNode(host: "127.0.0.1", port: $0.port) })
+    init() async throws {
+        let nodes = [
+            try await MemcachedServer.start(megabytes: 16),
+            try await MemcachedServer.start(megabytes: 16),
+        ]
+        let map = CacheSlotMap(
+            nodes: nodes.map { CacheNode(host: $0.host, port: UInt16($0.port)) }
+        )
         self.nodes = nodes
+        self.map = map
         contract = CacheContract { loop in
             MemcachedClient(loop: loop, pools: [.feed: map, .object: map, .session: map])
         }
@@ -68,7 +76,6 @@ import Testing
 
     /// A key on the first node, and one on the second.
     private func keys(_ name: String) -> (first: CacheKey, second: CacheKey) {
-        let map = CacheSlotMap(nodes: nodes.map { CacheNode(host: "127.0.0.1", port: $0.port) })
         let all = (0..<1000).map { CacheKey(.object, "\(name)-\($0)") }
         return (
             all.first { map.owner(of: $0.slot) == 0 }!, all.first { map.owner(of: $0.slot) == 1 }!
@@ -83,7 +90,7 @@ import Testing
         try await contract.withClient { client, loop in
             await client.set(stopped, [1], ttl: .seconds(60))
             await client.set(healthy, [2], ttl: .seconds(60))
-            try first.stop()
+            await first.process.freeze()
 
             async let slow = timed { await client.get(stopped) }
             var longest = Duration.zero
@@ -100,7 +107,7 @@ import Testing
             let (_, later) = await timed { await client.get(stopped) }
             #expect(later < .milliseconds(20), "a node known to be down costs nothing: \(later)")
 
-            first.resume()
+            first.process.thaw()
             let back = await eventually(loop) { await client.get(stopped) == [1] }
             #expect(back, "nothing was changed meanwhile, so what is there still holds")
         }
@@ -112,10 +119,10 @@ import Testing
 
         try await contract.withClient { client, loop in
             await client.set(key, [1], ttl: .seconds(60))
-            try first.stop()
+            await first.process.freeze()
             #expect(await !client.delete([key]))
 
-            first.resume()
+            first.process.thaw()
             let back = await eventually(loop) { await client.add(key, [2], ttl: .seconds(60)) }
             #expect(back)
             #expect(await client.get(key) == [2])
@@ -129,12 +136,12 @@ import Testing
         try await contract.withClient { client, loop in
             await client.set(key, [1], ttl: .seconds(60))
             await client.set(healthy, [2], ttl: .seconds(60))
-            first.kill()
+            await first.process.kill()
             #expect(await client.get([key, healthy]) == [healthy: [2]])
             let loaded = try await client.fill(key, ttl: .seconds(60)) { [3] }
             #expect(loaded == [3])
 
-            try first.start()
+            try await first.startAgain()
             let back = await eventually(loop) { await client.add(key, [4], ttl: .seconds(60)) }
             #expect(back)
             #expect(await client.get(key) == [4])
@@ -147,8 +154,8 @@ import Testing
 
         try await contract.withClient { client, _ in
             await client.set(key, [1], ttl: .seconds(60))
-            first.kill()
-            try first.start()
+            await first.process.kill()
+            try await first.startAgain()
             #expect(await client.get(key) == nil)
             await client.set(key, [2], ttl: .seconds(60))
             #expect(await client.get(key) == [2])
@@ -164,8 +171,8 @@ import Testing
                 Issue.record("the key was free")
                 return
             }
-            first.kill()
-            try first.start()
+            await first.process.kill()
+            try await first.startAgain()
             // memcached counts from one again, so the new marker may well have the old number.
             guard case .owned(let new) = await client.reserve(key) else {
                 Issue.record("the node is empty")
