@@ -109,6 +109,21 @@ def test_an_unknown_redirect_is_shown_to_nobody(site):
     assert "Location" not in answer.headers
 
 
+def test_the_authorisation_server_describes_itself_over_https(site, cluster):
+    path = "/.well-known/oauth-authorization-server"
+
+    answer = site.session.get(
+        cluster.secure_url + path, verify=str(cluster.authority), timeout=20)
+
+    assert answer.status_code == 200
+    description = answer.json()
+    assert description["issuer"] == cluster.secure_url
+    assert description["token_endpoint"] == cluster.secure_url + "/oauth/token"
+    assert description["code_challenge_methods_supported"] == ["S256"]
+    # Clients refuse a description without https, so there is none.
+    site.call("GET", path, expect=(404,))
+
+
 def test_a_wrong_password_gives_no_code(site, ana):
     ana.password = "not the password"
 

@@ -348,8 +348,13 @@ struct ProfileChange: Sendable {
 // MARK: Repeated sign-ups
 
 extension AccountStore {
+    /// Also forgets what the bucket remembers from more than a week ago.
     func remember(_ repetition: SignUp.Repetition, _ user: UserID, _ session: SessionID) -> SQL {
         """
+        WITH forgotten AS (
+            DELETE FROM accounts.sign_up
+            WHERE bucket = \(user.bucket) AND created_at < now() - interval '7 days'
+        )
         INSERT INTO accounts.sign_up (bucket, key_hash, body_hash, user_id, session_id)
         VALUES (\(user.bucket), \(repetition.keyHash), \(repetition.bodyHash), \(user),
             \(session))

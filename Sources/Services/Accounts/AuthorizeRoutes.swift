@@ -275,7 +275,8 @@ struct AuthorizeRoutes: Sendable {
     }
 
     private func allow(_ request: AuthorizationRequest, _ login: Login) async throws -> Response {
-        let code = SecureRandom.text(32)
+        // 192 bits, and short enough to be seen whole.
+        let code = SecureRandom.text(24)
         let grant = CodeGrant(
             hash: Digest.sha256(code),
             clientID: request.client.clientID,

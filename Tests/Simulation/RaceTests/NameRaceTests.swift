@@ -4,7 +4,7 @@ import Sharding
 import Simulation
 import Testing
 
-/// The races of sign-ups and renames for the same names: after everything is quiet each name belongs to
+/// The races of sign-ups, renames and departures for the same names: after everything is quiet each name belongs to
 /// exactly the user who has it, wherever an attempt died.
 struct NameRaceTests {
     private static let seeds: Range<UInt64> = 1..<1_501
@@ -31,8 +31,12 @@ struct NameRaceTests {
                 let name = Self.usernames.randomElement(using: &simulator.random)!
                 let address = Self.addresses.randomElement(using: &simulator.random)!
                 let users = world.accounts.keys.sorted()
-                if let user = users.randomElement(using: &simulator.random), simulator.chance(0.3) {
-                    world.rename(user, to: name)
+                if let user = users.randomElement(using: &simulator.random), simulator.chance(0.4) {
+                    if simulator.chance(0.4) {
+                        world.leave(user)
+                    } else {
+                        world.rename(user, to: name)
+                    }
                 } else {
                     world.signUp([name, address])
                 }

@@ -107,6 +107,16 @@ final class NameWorld {
         }
     }
 
+    /// Leaves a tombstone, which keeps the username; the address becomes free.
+    func leave(_ user: UserID) {
+        guard let account = accounts[user], account.active,
+            let address = account.names.first(where: { $0.kind == .email })
+        else { return }
+        accounts[user]?.active = false
+        accounts[user]?.names.remove(address)
+        departures.enqueue((address, user, DecisionID(rawValue: .max)))
+    }
+
     // MARK: Running the machines
 
     private func run(

@@ -5,7 +5,7 @@ import urllib.request
 
 from . import shards
 from .console import Failure, step
-from .folders import secret
+from .folders import secret, write_once
 
 ADMINISTRATOR = "owner"
 ADMINISTRATOR_ROLE = 10
@@ -16,7 +16,7 @@ def create_administrator(layout):
     done = layout.home / "administrator"
     if done.exists():
         return
-    identifier = _find(layout) or _sign_up(layout)
+    identifier = _sign_up(layout)
     node = _shard(layout, identifier)
     shards.psql(
         layout, node,
@@ -26,35 +26,39 @@ def create_administrator(layout):
     step(f"first administrator made: {ADMINISTRATOR}")
 
 
-def _find(layout):
-    try:
-        return _call(layout, f"/api/v1/accounts/lookup?acct={ADMINISTRATOR}")["id"]
-    except urllib.error.HTTPError as error:
-        if error.code == 404:
-            return None
-        raise Failure(f"the administrator cannot be looked up: {error}") from None
-
-
 def _sign_up(layout):
+    """Always the same request, by the same application, under the same key: repeated, it gives the account
+    that it made. One of that name that somebody else has made is never taken for ours."""
     try:
-        app = _call(layout, "/api/v1/apps", {
-            "client_name": "cluster/up", "redirect_uris": "urn:ietf:wg:oauth:2.0:oob",
-            "scopes": "read write"})
+        app = _application(layout)
         token = _call(layout, "/oauth/token", {
             "grant_type": "client_credentials", "client_id": app["client_id"],
             "client_secret": app["client_secret"], "scope": "read write"})["access_token"]
         session = _call(layout, "/api/v1/accounts", {
             "username": ADMINISTRATOR, "email": f"{ADMINISTRATOR}@localhost.localdomain",
             "password": secret(layout, "admin-password"), "agreement": True, "locale": "en",
-        }, token)["access_token"]
+        }, token, key="first administrator")["access_token"]
         return _call(layout, "/api/v1/accounts/verify_credentials", token=session)["id"]
     except urllib.error.HTTPError as error:
         raise Failure(f"the administrator cannot be made: {error.url} answers {error.code}"
                       f" {error.read(300).decode(errors='replace')}") from None
 
 
-def _call(layout, path, body=None, token=None):
+def _application(layout):
+    """The application that signs the administrator up, kept so that another attempt is the same one's."""
+    file = layout.secrets / "admin-application"
+    if not file.exists():
+        made = _call(layout, "/api/v1/apps", {
+            "client_name": "cluster/up", "redirect_uris": "urn:ietf:wg:oauth:2.0:oob",
+            "scopes": "read write"})
+        write_once(file, json.dumps(made) + "\n")
+    return json.loads(file.read_text())
+
+
+def _call(layout, path, body=None, token=None, key=None):
     headers = {"Content-Type": "application/json"}
+    if key:
+        headers["Idempotency-Key"] = key
     if token:
         headers["Authorization"] = f"Bearer {token}"
     request = urllib.request.Request(

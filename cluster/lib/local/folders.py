@@ -72,8 +72,8 @@ def create_secrets(layout):
     """Random per installation, made once, readable by the owner of the state folder alone."""
     made = 0
     for name in SECRETS:
-        made += _write_once(layout.secrets / name, secrets.token_urlsafe(24) + "\n")
-    made += _write_once(layout.secrets / "token-keys", f"k1 {secrets.token_hex(32)}\n")
+        made += write_once(layout.secrets / name, secrets.token_urlsafe(24) + "\n")
+    made += write_once(layout.secrets / "token-keys", f"k1 {secrets.token_hex(32)}\n")
     return made
 
 
@@ -81,7 +81,7 @@ def secret(layout, name):
     return (layout.secrets / name).read_text().strip()
 
 
-def _write_once(file, text):
+def write_once(file, text):
     if file.exists() and file.stat().st_size:
         return 0
     new = file.with_name(file.name + ".new")
@@ -115,7 +115,7 @@ def create_certificate(layout):
     _openssl(folder, "x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key",
              "-CAcreateserial", "-days", "3650", "-out", "server.crt",
              "-extfile", extensions.name)
-    _write_once(
+    write_once(
         served, (folder / "server.crt").read_text() + (folder / "server.key").read_text())
     for key in ("ca.key", "server.key"):
         (folder / key).chmod(0o600)
