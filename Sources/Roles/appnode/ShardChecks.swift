@@ -16,9 +16,19 @@ struct ShardChecks: Sendable {
 
     /// Throws for the first shard that lacks a migration; answers the shards that did not answer.
     func checkSchemas() async throws -> [ShardID] {
-        let answers: [ShardAnswer<NewestMigration>] = await database.eachShard(
+        try silent(among: await newestMigrations())
+    }
+
+    private func newestMigrations() async -> [ShardAnswer<NewestMigration>] {
+        await database.eachShard(
             "SELECT module, max(number)::bigint FROM control.migration GROUP BY module"
         )
+    }
+
+    // Apart from the waiting: with this loop in an async function the optimizer of Swift 6.3.1 crashes.
+    private func silent(
+        among answers: [ShardAnswer<NewestMigration>]
+    ) throws(SettingsError) -> [ShardID] {
         var silent: [ShardID] = []
         for answer in answers {
             switch answer.result {
