@@ -292,6 +292,7 @@ let package = Package(
                 "TestSupport", logging,
             ]
         ),
+        tests("Services", "Contracts", ["Contracts", "JSON"]),
         tests(
             "Services",
             "Posts",
@@ -314,6 +315,14 @@ let package = Package(
             [
                 "Contracts", "Database", "Graph", "Jobs", "Postgres", "Sharding", "Shards",
                 "TestSupport",
+            ]
+        ),
+        tests(
+            "Services",
+            "ServiceKit",
+            [
+                "Contracts", "EventLoops", "HTTP", "JSON", "Metrics", "Postgres", "ServiceKit",
+                "TestSupport", logging,
             ]
         ),
         tests("Simulation", "Race", ["Accounts", "Contracts", "Sharding", "Simulation"]),

@@ -153,6 +153,12 @@ extension Call {
                 throw ServiceError.unavailable("The first answer to this key is being forgotten.")
             }
             return earlier
+        } catch DatabaseError.outcomeUnknown {
+            // The kept answer tells: it is there if the write is.
+            if let earlier = try await idempotency.earlierAnswer(of: actor, in: database) {
+                return earlier
+            }
+            throw DatabaseError.outcomeUnknown
         } catch DatabaseError.query("TI002", _) {
             throw ServiceError(
                 .conflict,
