@@ -246,6 +246,7 @@ let package = Package(
             name: "benchnode",
             dependencies: [
                 "Contracts", "EventLoops", "HTTP", "Memcache", "Metrics", "ServiceKit",
+                "Contracts", "EventLoops", "HTTP", "JSON", "Metrics", "Postgres", "ServiceKit", "Sharding",
                 argumentParser, logging,
             ],
             path: "bench/benchnode",

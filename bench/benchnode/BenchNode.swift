@@ -26,6 +26,9 @@ struct BenchNode: ParsableCommand {
     @Option(help: "The memcached of the cached routes, as host:port.")
     var memcached: String?
 
+    @Option(help: "Port of a PostgreSQL with the table of scenario select20.")
+    var postgresPort: Int?
+
     func run() throws {
         signal(SIGPIPE, SIG_IGN)
         let group = LoopGroup(count: loops, name: "bench")
@@ -40,7 +43,7 @@ struct BenchNode: ParsableCommand {
             endpoints: [
                 HelloRoute.endpoint,
                 CacheRoute.endpoint(loop: loop, node: memcached.flatMap { CacheNode($0) }),
-            ],
+            ] + (postgresPort.map { [Select20Route(loop: loop, port: $0).endpoint] } ?? []),
             sessions: NobodysSessions(),
             publicURL: "http://127.0.0.1:\(port)",
             metrics: MetricsRegistry(),
