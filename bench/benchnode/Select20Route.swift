@@ -63,7 +63,7 @@ struct Select20Route {
                     for post in posts {
                         json.object { json in
                             json.key("id")
-                            json.string(String(post.id))
+                            json.string(decimal: post.id)
                             json.key("caption")
                             json.string(post.caption)
                             json.key("created_at")

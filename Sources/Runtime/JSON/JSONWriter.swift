@@ -48,6 +48,7 @@ package struct JSONWriter: Sendable {
     }
 
     /// A key that is known only at run time.
+    @_disfavoredOverload
     package mutating func key(_ name: String) {
         separate()
         quoted(name)
@@ -68,10 +69,22 @@ package struct JSONWriter: Sendable {
         needsComma = true
     }
 
+    package mutating func int(_ value: Int) {
+        integer(UInt64(value.magnitude), isNegative: value < 0)
+    }
+
+    package mutating func int(_ value: Int64) {
+        integer(value.magnitude, isNegative: value < 0)
+    }
+
+    @_disfavoredOverload
     package mutating func int(_ value: some FixedWidthInteger) {
-        separate()
-        decimal(value)
-        needsComma = true
+        integer(UInt64(value.magnitude), isNegative: value < 0)
+    }
+
+    /// A whole number as a string, as the API writes its ids.
+    package mutating func string(decimal value: Int64) {
+        integer(value.magnitude, isNegative: value < 0, isQuoted: true)
     }
 
     package mutating func bool(_ value: Bool) {
@@ -123,49 +136,42 @@ package struct JSONWriter: Sendable {
         needsComma = true
     }
 
-    private mutating func decimal(_ value: some FixedWidthInteger) {
-        guard value != 0 else { return bytes.append(UInt8(ascii: "0")) }
-        if value < 0 { bytes.append(UInt8(ascii: "-")) }
-        var rest = UInt64(value.magnitude)
-        let start = bytes.count
-        while rest > 0 {
-            bytes.append(UInt8(ascii: "0") + UInt8(truncatingIfNeeded: rest % 10))
-            rest /= 10
+    private mutating func integer(_ magnitude: UInt64, isNegative: Bool, isQuoted: Bool = false) {
+        separate()
+        // 20 digits, a sign and two quotes; written from the end.
+        withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 23) { text in
+            var start = 23
+            func put(_ byte: UInt8) {
+                start &-= 1
+                text[start] = byte
+            }
+            if isQuoted { put(quote) }
+            var rest = magnitude
+            repeat {
+                put(UInt8(ascii: "0") &+ UInt8(truncatingIfNeeded: rest % 10))
+                rest /= 10
+            } while rest > 0
+            if isNegative { put(UInt8(ascii: "-")) }
+            if isQuoted { put(quote) }
+            bytes.append(contentsOf: UnsafeBufferPointer(rebasing: text[start...]))
         }
-        bytes[start...].reverse()
+        needsComma = true
     }
 
     private mutating func quoted(_ value: String) {
-        bytes.append(quote)
         var value = value
         value.withUTF8 { utf8 in
+            bytes.append(quote)
             var clean = 0
-            var index = 0
-            while index < utf8.count {
-                // Eight bytes at a time while none of them needs an escape.
-                if index &+ 8 <= utf8.count,
-                    !JSONEscape.isNeeded(inEightBytes: loadWord(utf8, at: index))
-                {
-                    index &+= 8
-                    continue
-                }
-                let byte = utf8[index]
-                if JSONEscape.isNeeded(byte) {
-                    bytes.append(contentsOf: utf8[clean..<index])
-                    JSONEscape.append(byte, to: &bytes)
-                    clean = index &+ 1
-                }
-                index &+= 1
+            while true {
+                let escape = JSONEscape.firstNeeded(in: utf8, from: clean)
+                bytes.append(contentsOf: UnsafeBufferPointer(rebasing: utf8[clean..<escape]))
+                guard escape < utf8.count else { break }
+                JSONEscape.append(utf8[escape], to: &bytes)
+                clean = escape + 1
             }
-            bytes.append(contentsOf: utf8[clean...])
+            bytes.append(quote)
         }
-        bytes.append(quote)
-    }
-
-    @inline(__always)
-    private func loadWord(_ utf8: UnsafeBufferPointer<UInt8>, at index: Int) -> UInt64 {
-        // The caller has checked that eight bytes are left.
-        UnsafeRawPointer(utf8.baseAddress! + index).loadUnaligned(as: UInt64.self)
     }
 }
 
@@ -185,6 +191,21 @@ enum JSONEscape {
         let quotes = (word ^ (ones &* 0x22)) &- ones
         let slashes = (word ^ (ones &* 0x5C)) &- ones
         return (control | quotes | slashes) & ~word & highs != 0
+    }
+
+    /// Where the first byte at or after `start` is that needs an escape; the end if none does.
+    static func firstNeeded(in utf8: UnsafeBufferPointer<UInt8>, from start: Int) -> Int {
+        guard let base = utf8.baseAddress else { return 0 }
+        let text = UnsafeRawPointer(base)
+        var index = start
+        // Eight bytes at a time while none of them needs an escape; never past the end.
+        while index &+ 8 <= utf8.count,
+            !isNeeded(inEightBytes: text.loadUnaligned(fromByteOffset: index, as: UInt64.self))
+        {
+            index &+= 8
+        }
+        while index < utf8.count, !isNeeded(base[index]) { index &+= 1 }
+        return index
     }
 
     static func append(_ byte: UInt8, to bytes: inout [UInt8]) {
