@@ -245,9 +245,8 @@ let package = Package(
         .executableTarget(
             name: "benchnode",
             dependencies: [
-                "Contracts", "EventLoops", "HTTP", "Memcache", "Metrics", "ServiceKit",
-                "Contracts", "EventLoops", "HTTP", "JSON", "Metrics", "Postgres", "ServiceKit", "Sharding",
-                argumentParser, logging,
+                "Contracts", "EventLoops", "HTTP", "JSON", "Memcache", "Metrics", "Postgres",
+                "ServiceKit", "Sharding", argumentParser, logging,
             ],
             path: "bench/benchnode",
             swiftSettings: settings
