@@ -23,6 +23,8 @@ package final class TCPListener: @unchecked Sendable {
     package private(set) var port = 0
     private let handle = UnsafeMutablePointer<uv_tcp_t>.allocate(capacity: 1)
     private let descriptor: Int32
+    /// Kept for the moment in which the process has no other descriptor left.
+    private var spare = tessera_eventfd()
     private var accept: ((TCPListener) -> Void)?
     private var onError: ((Int32) -> Void)?
 
@@ -69,10 +71,26 @@ package final class TCPListener: @unchecked Sendable {
         port = Int(tessera_local_port(descriptor))
     }
 
-    deinit { handle.deallocate() }
+    deinit {
+        if spare >= 0 { Glibc.close(spare) }
+        handle.deallocate()
+    }
 
     private func arrived(_ status: Int32) {
-        if status < 0 { onError?(status) } else { accept?(self) }
+        if status == 0 { accept?(self) } else { failed(status) }
+    }
+
+    /// Without free descriptors libuv calls this again and again until the backlog is empty, unless its own
+    /// spare descriptor helps. Ours turns one waiting client away, so that each call comes to an end.
+    private func failed(_ status: Int32) {
+        onError?(status)
+        guard status == UV_EMFILE.rawValue || status == UV_ENFILE.rawValue else { return }
+        if spare >= 0 { Glibc.close(spare) }
+        let waiting = tessera_accept(descriptor)
+        if waiting >= 0 { Glibc.close(waiting) }
+        spare = tessera_eventfd()
+        // Other threads took the descriptor that was just freed: leave them a moment to give some back.
+        if waiting < 0 { usleep(1_000) }
     }
 
     /// Gives the waiting connection to `socket`; returns libuv's error, or zero.
