@@ -141,7 +141,7 @@ let package = Package(
         runtime("Metrics", ["EventLoops"]),
         runtime("Normalizing", ["CUtf8proc"]),
         runtime("Settings", [configuration]),
-        runtime("HTTP", ["CLibuv", "CPicoHTTP", "CRuntime", "EventLoops"]),
+        runtime("HTTP", ["CPicoHTTP", "CRuntime", "EventLoops"]),
 
         // Storage
         storage("Administration", ["CLibpq", "Crypto", "Sharding"]),
@@ -252,6 +252,15 @@ let package = Package(
             swiftSettings: settings
         ),
         .executableTarget(
+            name: "fanoutbench",
+            dependencies: [
+                "Contracts", "Database", "EventLoops", "Feed", "Jobs", "Metrics", "Postgres",
+                "Sharding", argumentParser, logging,
+            ],
+            path: "bench/fanout",
+            swiftSettings: settings
+        ),
+        .executableTarget(
             name: "loadgen",
             dependencies: ["EventLoops", "HTTP", "JSON", argumentParser],
             path: "bench/loadgen",
@@ -325,7 +334,11 @@ let package = Package(
                 "TestSupport", logging,
             ]
         ),
-        tests("Simulation", "Race", ["Accounts", "Contracts", "Sharding", "Simulation"]),
+        tests(
+            "Simulation",
+            "Race",
+            ["Accounts", "Contracts", "Feed", "Graph", "Jobs", "Sharding", "Simulation"]
+        ),
         tests(
             "Storage",
             "Jobs",

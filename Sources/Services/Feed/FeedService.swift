@@ -27,7 +27,7 @@ package struct FeedService: Service {
         logger: Logger
     ) {
         let store = FeedStore(database: database)
-        pullAuthors = PullAuthors(loop: loop, store: store, logger: logger)
+        pullAuthors = PullAuthors(loop: loop, store: store)
         feed = HomeFeed(
             loop: loop,
             store: store,

@@ -359,12 +359,18 @@ package struct FeedStore: Sendable {
         )
     }
 
-    /// The authors, on any shard, whose posts are merged on reading; asks every shard.
-    package func pullAuthorsOnEveryShard() async throws(DatabaseError) -> [UserID] {
-        let shards: [(ShardID, [Int64])] = try await database.everyShard(
+    /// The authors whose posts are merged on reading; asks every shard, and leaves out those that do not
+    /// answer.
+    package func pullAuthorsOnEachShard() async -> [ShardID: [UserID]] {
+        let answers: [ShardAnswer<Int64>] = await database.eachShard(
             "SELECT author FROM feed.pull_author"
         )
-        return shards.flatMap(\.1).map(UserID.init(rawValue:)).sorted()
+        var found: [ShardID: [UserID]] = [:]
+        for answer in answers {
+            guard case .success(let authors) = answer.result else { continue }
+            found[answer.shard] = authors.map(UserID.init(rawValue:))
+        }
+        return found
     }
 
     // MARK: Sweeping

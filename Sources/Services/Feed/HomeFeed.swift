@@ -26,7 +26,23 @@ package struct HomeFeed: Sendable {
 
     /// The page that is asked for. Deleted posts do not make it shorter: it is filled from what follows.
     package func page(of reader: UserID, _ request: PageRequest) async throws -> Page {
-        let timeline = try await timeline(of: reader, request)
+        let isTop = request.maxID == nil && !request.isAscending
+        if isTop {
+            let limit = request.limit * 2
+            let timeline = try await timeline(of: reader, request, limit: limit)
+            let page = try await hydrate(timeline, request, for: reader)
+            if page.isFull || timeline.posts.count < limit { return page }
+        }
+        // Further down, how far the timeline goes depends on everything above.
+        let timeline = try await timeline(of: reader, request, limit: HomeTimeline.bound)
+        return try await hydrate(timeline, request, for: reader)
+    }
+
+    private func hydrate(
+        _ timeline: HomeTimeline,
+        _ request: PageRequest,
+        for reader: UserID
+    ) async throws -> Page {
         var page = Page()
         var rest = request
         for _ in 0..<Self.roundLimit {
@@ -50,34 +66,36 @@ package struct HomeFeed: Sendable {
         return page
     }
 
-    private func timeline(of reader: UserID, _ request: PageRequest) async throws -> HomeTimeline {
-        if let timeline = try await assemble(reader, request) { return timeline }
+    private func timeline(
+        of reader: UserID,
+        _ request: PageRequest,
+        limit: Int
+    ) async throws -> HomeTimeline {
+        if let timeline = try await assemble(reader, request, limit: limit) { return timeline }
         try await RebuildFeed(store: store, posts: posts)(reader)
-        if let timeline = try await assemble(reader, request, acceptsShort: true) {
+        if let timeline = try await assemble(reader, request, limit: limit, acceptsShort: true) {
             return timeline
         }
         // Given up again between the rebuild and this read; the client may ask once more.
         throw ServiceError.unavailable("Your feed is being prepared.")
     }
 
-    /// Nil if the feed has to be rebuilt first: it is not kept, or it ends too early for this page.
+    /// Takes the newest `limit` posts of each source. Nil if the feed has to be rebuilt first: it is not kept,
+    /// or it ends too early for this page.
     private func assemble(
         _ reader: UserID,
         _ request: PageRequest,
+        limit: Int,
         acceptsShort: Bool = false
     ) async throws -> HomeTimeline? {
-        // The first page needs no more than its own length from each source. Further down, how far the
-        // timeline goes depends on everything above.
-        let isTop = request.maxID == nil && !request.isAscending
-        let limit = isTop ? request.limit * 2 : HomeTimeline.bound
-        let lower = isTop ? request.lower : 0
+        let lower = limit < HomeTimeline.bound ? request.lower : 0
         guard
             let skeleton = try await store.skeleton(
                 of: reader,
                 above: lower,
                 below: .max,
                 limit: limit,
-                pullAuthors: try await pullAuthors.current()
+                pullAuthors: await pullAuthors.current()
             )
         else { return nil }
         if skeleton.wantsTouch { touch(reader) }

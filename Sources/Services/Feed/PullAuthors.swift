@@ -1,7 +1,6 @@
 internal import Contracts
 package import EventLoops
-package import Logging
-internal import Postgres
+internal import Sharding
 
 /// The authors whose posts are merged on reading, as this loop knows them.
 ///
@@ -13,17 +12,15 @@ package final class PullAuthors: @unchecked Sendable {
 
     private let loop: EventLoop
     private let store: FeedStore
-    private let logger: Logger
     private var timer: LoopTimer?
     private var isStopped = false
 
-    /// Ascending; nil before the first answer.
-    private(set) var known: [UserID]?
+    private var known: [ShardID: [UserID]] = [:]
+    private var hasAsked = false
 
-    package init(loop: EventLoop, store: FeedStore, logger: Logger) {
+    package init(loop: EventLoop, store: FeedStore) {
         self.loop = loop
         self.store = store
-        self.logger = logger
     }
 
     package func start() {
@@ -36,20 +33,20 @@ package final class PullAuthors: @unchecked Sendable {
         timer?.cancel()
     }
 
-    /// The authors; a reader that comes before the first answer asks itself.
-    func current() async throws -> [UserID] {
-        if let known { return known }
-        let answer = try await store.pullAuthorsOnEveryShard()
-        known = known ?? answer
-        return answer
+    /// The authors, ascending; a reader that comes before the first answer asks for it.
+    func current() async -> [UserID] {
+        if !hasAsked { await refresh() }
+        return known.values.joined().sorted()
+    }
+
+    private func refresh() async {
+        let answer = await store.pullAuthorsOnEachShard()
+        known.merge(answer) { $1 }
+        hasAsked = true
     }
 
     private func ask() async {
-        do throws(DatabaseError) {
-            known = try await store.pullAuthorsOnEveryShard()
-        } catch {
-            logger.debug("pull authors not refreshed", metadata: ["error": "\(error)"])
-        }
+        await refresh()
         guard !isStopped else { return }
         timer = loop.after(Self.interval) { self.start() }
     }

@@ -252,6 +252,8 @@ extension RetryPolicy.Outcome {
         switch error {
         case EffectError.later(let delay): self = .postponed(delay)
         case EffectError.dead(let reason): self = .hopeless(reason)
+        // Effects may run twice, so a write that may have happened is simply done again.
+        case DatabaseError.outcomeUnknown: self = .unavailable("the outcome of a write is unknown")
         case let error as DatabaseError where error.isRetryable: self = .unavailable("\(error)")
         case is CancellationError: self = .returned
         default: self = .failed("\(error)")

@@ -1,3 +1,5 @@
+import Feed
+import Graph
 import Simulation
 
 /// The tables of Graph, Posts and Feed, and the single statements that change them.
@@ -10,34 +12,32 @@ final class FeedWorld {
         var target: Int
     }
 
-    struct Edge {
-        var version = 0
-        var active = false
-    }
-
     struct Reader {
         var active = false
         var rebuilt = false
     }
 
     enum Effect {
-        case edge(Pair, version: Int, active: Bool)
+        case edge(Pair, version: Int64, active: Bool)
         case backfill(Pair)
         case cleanUp(Pair)
         case fanOut(post: Int)
         case deliver(post: Int, followers: [Int])
-        case block(Pair, version: Int, active: Bool)
+        case block(Pair, version: Int64)
+        case retract(post: Int)
     }
 
     /// The ways in which the design could be wrong; each must be found by the simulator.
     enum Flaw {
         case mirrorIgnoresVersions
         case cleanUpIgnoresRefollow
+        case cleanUpWithoutLock
         case backfillBeforeEdge
         case servesBeforeRebuilt
         case rebuildBeforeActive
         case skeletonIgnoresFollowing
         case blockIgnoresVersions
+        case followDoesNotLook
     }
 
     let simulator: Simulator
@@ -45,8 +45,8 @@ final class FeedWorld {
     let pullThreshold: Int
     private(set) var following: [Pair: Edge] = [:]
     private(set) var follower: [Pair: Edge] = [:]
-    private(set) var blocking: [Pair: Edge] = [:]
-    private(set) var blockedBy: [Pair: Edge] = [:]
+    private(set) var blocking: [Pair: Int64] = [:]
+    private(set) var blockedBy: [Pair: Int64] = [:]
     private(set) var posts: [Int: Int] = [:]
     private(set) var deleted: Set<Int> = []
     private(set) var readers: [Int: Reader] = [:]
@@ -68,23 +68,40 @@ final class FeedWorld {
 
     // MARK: What people do
 
+    /// Looks at the target's own block row first, on another shard, then writes.
     func follow(_ pair: Pair) {
-        guard pair.user != pair.target, blockedBy[pair]?.active != true else { return }
-        setFollowing(pair, active: true)
+        guard pair.user != pair.target else { return }
+        let back = Pair(user: pair.target, target: pair.user)
+        let seen = flaw == .followDoesNotLook ? 0 : blocking[back] ?? 0
+        guard !BlockVersion.stands(seen) else { return }
+        simulator.step { [self] in followStatement(pair, blockSeen: seen) }
     }
 
     func unfollow(_ pair: Pair) {
-        setFollowing(pair, active: false)
+        change(pair) { $0.unfollow() }
     }
 
     func setBlock(_ pair: Pair, active: Bool) {
-        guard pair.user != pair.target, (blocking[pair]?.active ?? false) != active else { return }
-        let version = (blocking[pair]?.version ?? 0) + 1
-        blocking[pair] = Edge(version: version, active: active)
-        if active { setFollowing(pair, active: false) }
-        queue.enqueue(
-            .block(Pair(user: pair.target, target: pair.user), version: version, active: active)
-        )
+        let version = blocking[pair] ?? 0
+        guard pair.user != pair.target, BlockVersion.stands(version) != active else { return }
+        blocking[pair] = version + 1
+        if active { change(pair) { $0.unfollow() } }
+        queue.enqueue(.block(Pair(user: pair.target, target: pair.user), version: version + 1))
+    }
+
+    /// Follows that stand although one side blocks the other: there are none once all is quiet.
+    var followsUnderBlock: [Pair] {
+        following.filter { pair, edge in
+            let back = Pair(user: pair.target, target: pair.user)
+            let blocks = [blocking[pair] ?? 0, blocking[back] ?? 0]
+            return edge.active && blocks.contains(where: BlockVersion.stands)
+        }
+        .map(\.key)
+    }
+
+    /// Mirrors that do not say what their truth says.
+    var staleMirrors: [Pair] {
+        following.filter { $0.value.active != (follower[$0.key]?.active ?? false) }.map(\.key)
     }
 
     func publish(_ post: Int, by author: Int) {
@@ -94,6 +111,7 @@ final class FeedWorld {
 
     func delete(_ post: Int) {
         deleted.insert(post)
+        queue.enqueue(.retract(post: post))
     }
 
     /// The reader has been away for long: their feed is no longer kept.
@@ -167,19 +185,35 @@ final class FeedWorld {
 
     // MARK: Statements
 
-    private func setFollowing(_ pair: Pair, active: Bool) {
-        guard (following[pair]?.active ?? false) != active else { return }
-        let version = (following[pair]?.version ?? 0) + 1
-        following[pair] = Edge(version: version, active: active)
-        queue.enqueue(.edge(pair, version: version, active: active))
-        if flaw == .backfillBeforeEdge && active { queue.enqueue(.backfill(pair)) }
+    private func followStatement(_ pair: Pair, blockSeen: Int64) {
+        guard !BlockVersion.stands(blocking[pair] ?? 0) else { return }
+        change(pair) { $0.follow(blockSeen: blockSeen) }
     }
 
-    private func applyEdgeStatement(_ pair: Pair, version: Int, active: Bool) {
-        guard flaw == .mirrorIgnoresVersions || version > (follower[pair]?.version ?? 0) else {
-            return
+    /// One write of a following row; its effect is enqueued in the same transaction.
+    private func change(_ pair: Pair, _ body: (inout Edge) -> Bool) {
+        var edge = following[pair] ?? Edge()
+        let changed = body(&edge)
+        following[pair] = edge
+        guard changed else { return }
+        queue.enqueue(.edge(pair, version: edge.version, active: edge.active))
+        if flaw == .backfillBeforeEdge && edge.active { queue.enqueue(.backfill(pair)) }
+    }
+
+    /// The mirror, and in the same transaction what follows from a change of it.
+    private func applyEdgeStatement(_ pair: Pair, version: Int64, active: Bool) {
+        var mirror = follower[pair] ?? Edge()
+        if flaw == .mirrorIgnoresVersions {
+            mirror.active = active
+        } else {
+            guard mirror.mirror(version: version, active: active) else { return }
         }
-        follower[pair] = Edge(version: version, active: active)
+        follower[pair] = mirror
+        if !active {
+            queue.enqueue(.cleanUp(pair))
+        } else if flaw != .backfillBeforeEdge {
+            queue.enqueue(.backfill(pair))
+        }
     }
 
     private func insertEntriesStatement(_ posts: [Int], for reader: Int, checked: Bool = true) {
@@ -188,16 +222,21 @@ final class FeedWorld {
     }
 
     private func cleanUpStatement(_ pair: Pair) {
-        guard flaw == .cleanUpIgnoresRefollow || following[pair]?.active != true else { return }
-        entries[pair.user]?.subtract(posts.filter { $0.value == pair.target }.map(\.key))
+        entries[pair.user]?.subtract(entriesToCleanUp(pair))
     }
 
-    private func applyBlockStatement(_ pair: Pair, version: Int, active: Bool) {
-        guard flaw == .blockIgnoresVersions || version > (blockedBy[pair]?.version ?? 0) else {
-            return
+    private func entriesToCleanUp(_ pair: Pair) -> Set<Int> {
+        guard flaw == .cleanUpIgnoresRefollow || following[pair]?.active != true else { return [] }
+        return (entries[pair.user] ?? []).filter { posts[$0] == pair.target }
+    }
+
+    private func applyBlockStatement(_ pair: Pair, version: Int64) {
+        blockedBy[pair] = max(blockedBy[pair] ?? 0, version)
+        if flaw == .blockIgnoresVersions {
+            if BlockVersion.stands(version) { change(pair) { $0.unfollow() } }
+        } else {
+            change(pair) { $0.end(byBlock: BlockVersion.newestBlock(toldBy: version)) }
         }
-        blockedBy[pair] = Edge(version: version, active: active)
-        if active { setFollowing(pair, active: false) }
     }
 
     // MARK: Effects, step by step
@@ -205,16 +244,7 @@ final class FeedWorld {
     private func plan(_ effect: Effect) -> [() -> Void] {
         switch effect {
         case .edge(let pair, let version, let active):
-            return [
-                { [self] in applyEdgeStatement(pair, version: version, active: active) },
-                { [self] in
-                    if !active {
-                        queue.enqueue(.cleanUp(pair))
-                    } else if flaw != .backfillBeforeEdge {
-                        queue.enqueue(.backfill(pair))
-                    }
-                },
-            ]
+            return [{ [self] in applyEdgeStatement(pair, version: version, active: active) }]
         case .backfill(let pair):
             var found: [Int] = []
             return [
@@ -225,22 +255,35 @@ final class FeedWorld {
                 },
             ]
         case .cleanUp(let pair):
-            return [{ [self] in cleanUpStatement(pair) }]
+            guard flaw == .cleanUpWithoutLock else { return [{ [self] in cleanUpStatement(pair) }] }
+            // Its snapshot is older than its deletes, and a backfill may find the rows still there.
+            var doomed: Set<Int> = []
+            return [
+                { [self] in doomed = entriesToCleanUp(pair) },
+                { [self] in entries[pair.user]?.subtract(doomed) },
+            ]
         case .fanOut(let post):
             return [{ [self] in fanOut(post) }]
         case .deliver(let post, let followers):
             return followers.map { reader in
                 { [self] in insertEntriesStatement([post], for: reader) }
             }
-        case .block(let pair, let version, let active):
-            return [{ [self] in applyBlockStatement(pair, version: version, active: active) }]
+        case .block(let pair, let version):
+            return [{ [self] in applyBlockStatement(pair, version: version) }]
+        case .retract(let post):
+            return entries.keys.sorted().map { reader in
+                { [self] in _ = entries[reader]?.remove(post) }
+            }
         }
     }
 
     private func fanOut(_ post: Int) {
         let author = posts[post]!
-        let followers = follower.filter { $0.key.target == author && $0.value.active }
-            .map(\.key.user).sorted()
+        let followers = follower.filter { pair, edge in
+            let block = blocking[Pair(user: author, target: pair.user)] ?? 0
+            return pair.target == author && edge.active && !BlockVersion.stands(block)
+        }
+        .map(\.key.user).sorted()
         guard followers.count <= pullThreshold, !pullAuthors.contains(author) else {
             pullAuthors.insert(author)
             return
