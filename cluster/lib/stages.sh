@@ -94,7 +94,7 @@ create_environment() {
 stage_build() {
     check_toolchain
     cd "$CHECKOUT"
-    swift build "${BUILD_FLAGS[@]}" --build-tests
+    time swift build "${BUILD_FLAGS[@]}" --build-tests
 }
 
 # The Swift suites that start servers of their own: PostgreSQL, memcached, etcd.
