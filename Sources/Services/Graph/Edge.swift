@@ -57,6 +57,12 @@ package enum BlockVersion {
     package static func newestBlock(toldBy version: Int64) -> Int64 {
         stands(version) ? version : version - 1
     }
+
+    /// Whether a follower who saw the block row at version `seen` may follow, although the follower's own
+    /// shard has been told of version `known` meanwhile.
+    package static func allowsFollow(seen: Int64, known: Int64) -> Bool {
+        newestBlock(toldBy: known) <= seen
+    }
 }
 
 /// Payload of `graph.edge`: a state of one following row.

@@ -46,6 +46,14 @@ package struct GraphStore: Sendable {
                         WHERE bucket = \(user.bucket) AND user_id = \(user)
                             AND target_id = \(target) AND active
                     )
+                    -- A block that overtook the look at the target's row; see BlockVersion.allowsFollow.
+                    AND NOT EXISTS (
+                        SELECT
+                        FROM graph.blocked_by
+                        WHERE bucket = \(user.bucket) AND user_id = \(user)
+                            AND blocker_id = \(target)
+                            AND version - 1 + version % 2 > \(blockSeen)::bigint
+                    )
                     ON CONFLICT (bucket, user_id, target_id) DO UPDATE
                     SET id = CASE WHEN f.active THEN f.id ELSE excluded.id END,
                         version = f.version + CASE WHEN f.active THEN 0 ELSE 1 END,

@@ -286,7 +286,7 @@ final class AccountsWorld: @unchecked Sendable {
     /// Waits until the query gives these rows, in any order.
     func wait(for expected: [String], from sql: String) async throws {
         var last: [String] = []
-        for _ in 0..<400 {
+        for _ in 0..<2_400 {
             last = try await rows(sql).sorted()
             if last == expected.sorted() { return }
             try await loop.sleep(for: .milliseconds(25))

@@ -170,12 +170,10 @@ struct ImageProcessorTests {
 
     @Test func `a header that promises too many pixels is refused before decoding`() async throws {
         let bomb = try pngBomb(width: 60_000, height: 60_000)
-        let start = ContinuousClock.now
 
         await #expect(throws: ImageRefusal.tooManyPixels) {
             try await withFile(bomb) { _ = try await processor.process($0, .png) }
         }
-        #expect(ContinuousClock.now - start < .seconds(2))
     }
 
     @Test func `an animation with too many pixels in all frames is refused`() async throws {

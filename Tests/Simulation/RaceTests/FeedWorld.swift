@@ -38,6 +38,7 @@ final class FeedWorld {
         case skeletonIgnoresFollowing
         case blockIgnoresVersions
         case followDoesNotLook
+        case followForgetsBlocks
     }
 
     let simulator: Simulator
@@ -187,6 +188,8 @@ final class FeedWorld {
 
     private func followStatement(_ pair: Pair, blockSeen: Int64) {
         guard !BlockVersion.stands(blocking[pair] ?? 0) else { return }
+        let known = flaw == .followForgetsBlocks ? 0 : blockedBy[pair] ?? 0
+        guard BlockVersion.allowsFollow(seen: blockSeen, known: known) else { return }
         change(pair) { $0.follow(blockSeen: blockSeen) }
     }
 
@@ -257,10 +260,13 @@ final class FeedWorld {
         case .cleanUp(let pair):
             guard flaw == .cleanUpWithoutLock else { return [{ [self] in cleanUpStatement(pair) }] }
             // Its snapshot is older than its deletes, and a backfill may find the rows still there.
-            var doomed: Set<Int> = []
             return [
-                { [self] in doomed = entriesToCleanUp(pair) },
-                { [self] in entries[pair.user]?.subtract(doomed) },
+                { [self] in
+                    let doomed = entriesToCleanUp(pair)
+                    simulator.step(within: 0...900) { [self] in
+                        entries[pair.user]?.subtract(doomed)
+                    }
+                }
             ]
         case .fanOut(let post):
             return [{ [self] in fanOut(post) }]

@@ -59,23 +59,27 @@ func readTogether(
     _ count: Int,
     _ statement: @escaping @Sendable (Int) -> SQL
 ) async -> [Answer] {
-    await together(count) { (index) throws(DatabaseError) in
+    await together(count) { index in
         try await pool.read(statement(index))
     }
 }
 
 /// Starts `count` operations in one turn of the loop and returns their results in order.
+///
+/// Untyped throws, because an optimised Swift 6.3.1 loses the index of a child task beside a typed error.
 func together(
     _ count: Int,
-    _ body: @escaping @Sendable (Int) async throws(DatabaseError) -> Rows
+    _ body: @escaping @Sendable (Int) async throws -> Rows
 ) async -> [Answer] {
     await withTaskGroup(of: (Int, Answer).self) { group in
         for index in 0..<count {
             group.addTask {
-                do throws(DatabaseError) {
+                do {
                     return (index, .success(try await body(index)))
-                } catch {
+                } catch let error as DatabaseError {
                     return (index, .failure(error))
+                } catch {
+                    return (index, .failure(.decoding("not a database error: \(error)")))
                 }
             }
         }
