@@ -163,8 +163,8 @@ class Frame:
         return {
             "rps": float(re.search(r"Requests/sec:\s+([\d.]+)", out).group(1)),
             "cpu_us": used / requests * 1e6,
-            "p50_ms": milliseconds(re.search(r"50%\s+(\S+)", out).group(1)),
-            "p99_ms": milliseconds(re.search(r"99%\s+(\S+)", out).group(1)),
+            "p50_ms": milliseconds(re.search(r"(?m)^\s+50%\s+(\S+)", out).group(1)),
+            "p99_ms": milliseconds(re.search(r"(?m)^\s+99%\s+(\S+)", out).group(1)),
         }
 
     def rounds(self, scenario, measures, references):
