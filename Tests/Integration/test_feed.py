@@ -1,7 +1,11 @@
 """Follows and home timelines across shards."""
 import collections
+import concurrent.futures
+import math
 
 from people import eventually, next_page
+
+SIGN_UPS = 200
 
 
 def test_a_post_reaches_followers_on_every_shard(cluster, site, ana):
@@ -129,9 +133,20 @@ def test_followers_and_following_are_paged(site, ana):
     assert [a["id"] for a in fans[0].get(f"/api/v1/accounts/{fans[0].id}/following")] == [ana.id]
 
 
-def test_sign_ups_spread_over_the_shards(cluster):
-    counts = [int(cluster.sql(shard, "SELECT count(*) FROM accounts.account")[0][0])
-              for shard in cluster.names("shard")]
+def test_sign_ups_spread_over_the_shards(cluster, site):
+    """Two hundred real sign-ups; that 100,000 keys spread evenly is a test of the values."""
+    def people():
+        return {shard: int(cluster.sql(shard, "SELECT count(*) FROM accounts.account")[0][0])
+                for shard in cluster.names("shard")}
 
-    # A few dozen people at most: nothing finer can be said of real sign-ups here.
-    assert min(counts) > 0
+    before = people()
+    site.application_token()
+    with concurrent.futures.ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda _: site.at(site.url).person(), range(SIGN_UPS)))
+    came = {shard: count - before[shard] for shard, count in people().items()}
+
+    # Five standard deviations of a fair draw.
+    fair = SIGN_UPS / len(came)
+    slack = 5 * math.sqrt(fair * (1 - 1 / len(came)))
+    assert sum(came.values()) == SIGN_UPS
+    assert all(abs(count - fair) <= slack for count in came.values()), came
