@@ -130,6 +130,8 @@ def test_the_next_application_asks_for_consent_only(site, ana, page):
 
 def test_the_keyboard_is_enough(site, ana, page):
     page.goto(address(site, site.register()))
+    # What is typed before the page has focused its first field goes nowhere.
+    expect(page.locator("input:focus")).to_have_count(1)
 
     page.keyboard.type(ana.name)
     page.keyboard.press("Tab")
