@@ -72,6 +72,10 @@ func storage(_ name: String, _ uses: [Target.Dependency], exclude: [String] = []
     module("Storage", name, uses, exclude: exclude)
 }
 
+func control(_ name: String, _ uses: [Target.Dependency]) -> Target {
+    module("Control", name, uses)
+}
+
 func service(_ name: String, _ uses: [Target.Dependency], exclude: [String] = []) -> Target {
     .target(
         name: name,
@@ -161,6 +165,9 @@ let package = Package(
         storage("Postgres", ["CLibpq", "CLibuv", "EventLoops", "Sharding"]),
         storage("Objects", ["EventLoops"]),
         storage("Sharding", []),
+
+        // Control
+        control("Coordination", ["JSON", "Sharding"]),
 
         // Services
         service(
