@@ -168,6 +168,7 @@ let package = Package(
 
         // Control
         control("Coordination", ["JSON", "Sharding"]),
+        control("Journals", ["Coordination", "Etcd", "EventLoops", "JSON", "Sharding"]),
 
         // Services
         service(
@@ -233,10 +234,18 @@ let package = Package(
             exclude: ["Migrations"]
         ),
         role(
+            "coordinator",
+            [
+                "Coordination", "Etcd", "EventLoops", "HTTP", "Journals", "Logs", "Metrics",
+                "Settings", "Sharding", logging,
+            ]
+        ),
+        role(
             "shardctl",
             [
-                "Administration", "Etcd", "EventLoops", "JSON", "Settings", "Sharding",
-                argumentParser,
+                "Administration", "Coordination", "Etcd", "EventLoops", "JSON", "Journals",
+                "Settings",
+                "Sharding", argumentParser,
             ]
         ),
         role(

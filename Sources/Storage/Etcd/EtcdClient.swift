@@ -60,7 +60,7 @@ package final class EtcdClient: @unchecked Sendable {
         lease: EtcdLease? = nil
     ) async throws(EtcdError) -> Int64 {
         let answer = try await call("/v3/kv/put", repeatable: false) { json in
-            writePut(key, value, lease, to: &json)
+            EtcdTransaction.writePut(key, value, lease, to: &json)
         }
         return try headerRevision(answer)
     }
@@ -72,17 +72,12 @@ package final class EtcdClient: @unchecked Sendable {
         expecting expectation: EtcdExpectation,
         lease: EtcdLease? = nil
     ) async throws(EtcdError) -> Int64? {
-        let answer = try await call("/v3/kv/txn", repeatable: false) { json in
-            writeComparison(key, expectation, to: &json)
-            json.key("success")
-            json.array { json in
-                json.object { json in
-                    json.key("request_put")
-                    json.object { json in writePut(key, value, lease, to: &json) }
-                }
-            }
-        }
-        return answer["succeeded"]?.bool == true ? try headerRevision(answer) : nil
+        try await commit(
+            EtcdTransaction(
+                expecting: [(key, expectation)],
+                [.put(key, value, lease: lease)]
+            )
+        )
     }
 
     /// Removes the key; with an expectation only if it is met. Says whether the key was removed.
@@ -97,48 +92,17 @@ package final class EtcdClient: @unchecked Sendable {
             }
             return answer["deleted"]?.string.map { $0 != "0" } ?? false
         }
+        let transaction = EtcdTransaction(expecting: [(key, expectation)], [.delete(key)])
+        return try await commit(transaction) != nil
+    }
+
+    /// Carries out all operations if every expectation is met, and none otherwise; gives the revision at which
+    /// they happened, or nil.
+    package func commit(_ transaction: EtcdTransaction) async throws(EtcdError) -> Int64? {
         let answer = try await call("/v3/kv/txn", repeatable: false) { json in
-            writeComparison(key, expectation, to: &json)
-            json.key("success")
-            json.array { json in
-                json.object { json in
-                    json.key("request_delete_range")
-                    json.object { json in json.field("key", Base64.encode(key.utf8)) }
-                }
-            }
+            transaction.write(to: &json)
         }
-        return answer["succeeded"]?.bool == true
-    }
-
-    private func writePut(
-        _ key: String,
-        _ value: [UInt8],
-        _ lease: EtcdLease?,
-        to json: inout JSONWriter
-    ) {
-        json.field("key", Base64.encode(key.utf8))
-        json.field("value", Base64.encode(value))
-        if let lease { json.field("lease", String(lease.id)) }
-    }
-
-    private func writeComparison(
-        _ key: String,
-        _ expectation: EtcdExpectation,
-        to json: inout JSONWriter
-    ) {
-        json.key("compare")
-        json.array { json in
-            json.object { json in
-                json.field("key", Base64.encode(key.utf8))
-                json.field("target", "MOD")
-                json.field("result", "EQUAL")
-                // A key that does not exist has revision 0.
-                switch expectation {
-                case .absent: json.field("mod_revision", "0")
-                case .revision(let revision): json.field("mod_revision", String(revision))
-                }
-            }
-        }
+        return answer["succeeded"]?.bool == true ? try headerRevision(answer) : nil
     }
 
     // MARK: Leases
@@ -174,20 +138,23 @@ package final class EtcdClient: @unchecked Sendable {
 
     // MARK: Watching
 
-    /// Calls `body` for every change of the key from `revision` on, until the task is cancelled.
+    /// Calls `body` for every change of the key, or of all keys that begin with it, from `revision` on, until
+    /// the task is cancelled.
     ///
     /// It goes on after a lost connection where it was, so no change is missed; it throws when etcd has
     /// forgotten the revision (``EtcdError/compacted(revision:)``) or denies access.
     package func watch(
         _ key: String,
+        isPrefix: Bool = false,
         from revision: Int64,
         _ body: (EtcdChange) async -> Void
     ) async throws(EtcdError) {
+        let end = isPrefix ? rangeEnd(ofPrefix: key) : nil
         var next = revision
         var failures = 0
         while !Task.isCancelled {
             do throws(EtcdError) {
-                try await watchOnce(key, from: &next, body)
+                try await watchOnce(key, end, from: &next, body)
                 failures = 0
             } catch {
                 switch error {
@@ -202,6 +169,7 @@ package final class EtcdClient: @unchecked Sendable {
 
     private func watchOnce(
         _ key: String,
+        _ end: [UInt8]?,
         from next: inout Int64,
         _ body: (EtcdChange) async -> Void
     ) async throws(EtcdError) {
@@ -210,6 +178,7 @@ package final class EtcdClient: @unchecked Sendable {
             json.key("create_request")
             json.object { json in
                 json.field("key", Base64.encode(key.utf8))
+                if let end { json.field("range_end", Base64.encode(end)) }
                 json.field("start_revision", String(from))
             }
         }
