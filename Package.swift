@@ -144,6 +144,7 @@ let package = Package(
         runtime("Logs", ["JSON", logging]),
         runtime("Metrics", ["EventLoops"]),
         runtime("Normalizing", ["CUtf8proc"]),
+        runtime("Processes", ["EventLoops", "HTTP", "Logs", "Metrics", "Settings", logging]),
         runtime("Settings", [configuration]),
         runtime("HTTP", ["CPicoHTTP", "CRuntime", "EventLoops"]),
 
@@ -160,7 +161,7 @@ let package = Package(
             ["Database", "EventLoops", "JSON", "Metrics", "Postgres", "Sharding", logging],
             exclude: ["Migrations"]
         ),
-        storage("Etcd", ["EventLoops", "HTTP", "JSON", "Sharding"]),
+        storage("Etcd", ["EventLoops", "HTTP", "JSON", "Settings", "Sharding"]),
         storage("Memcache", ["CLibmemcached", "CRuntime", "Crypto", "EventLoops"]),
         storage("Postgres", ["CLibpq", "CLibuv", "EventLoops", "Sharding"]),
         storage("Objects", ["EventLoops"]),
@@ -221,8 +222,8 @@ let package = Package(
             [
                 "Accounts", "Contracts", "Crypto", "Database", "Etcd", "EventLoops", "Feed",
                 "Graph", "HTTP", "Instance", "JSON", "Logs", "Media", "Memcache", "Metrics",
-                "Objects", "Postgres", "Posts", "Search", "ServiceKit", "Settings", "Sharding",
-                logging,
+                "Objects", "Postgres", "Posts", "Processes", "Search", "ServiceKit", "Settings",
+                "Sharding", logging,
             ]
         ),
         service(
@@ -252,8 +253,8 @@ let package = Package(
             "worker",
             [
                 "Accounts", "Contracts", "Counters", "Database", "Etcd", "EventLoops", "Feed",
-                "Graph", "HTTP", "Jobs", "Logs", "Media", "Memcache", "Metrics", "Objects",
-                "Posts", "ServiceKit", "Settings", "Sharding", logging,
+                "Graph", "Jobs", "Media", "Memcache", "Metrics", "Objects", "Posts", "Processes",
+                "ServiceKit", "Settings", "Sharding", logging,
             ]
         ),
 
@@ -293,6 +294,7 @@ let package = Package(
         tests("Runtime", "Logs", ["JSON", "Logs", logging]),
         tests("Runtime", "Metrics", ["EventLoops", "Metrics"]),
         tests("Runtime", "Normalizing", ["Normalizing"]),
+        tests("Runtime", "Processes", ["Processes"]),
         tests("Runtime", "Settings", ["Settings"]),
         tests(
             "Services",

@@ -83,7 +83,7 @@ class Cluster:
 
     def has_failpoints(self):
         environment = pathlib.Path(f"/proc/{self.pid('app1')}/environ").read_bytes()
-        return b"TESSERA_TEST_FAILPOINTS=true" in environment.split(b"\0")
+        return b"TESSERA_ALLOW_FAILPOINTS=1" in environment.split(b"\0")
 
     def sql(self, shard, statement):
         """Asks one shard as its superuser; rows as lists of strings."""

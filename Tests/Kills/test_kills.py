@@ -135,7 +135,7 @@ def whole_profile(person):
 def test_a_node_that_dies_between_commit_and_answer_is_asked_again_without_harm(cluster, site):
     """A failpoint ends the node when the post is committed, before a byte of the answer is sent."""
     if not cluster.has_failpoints():
-        pytest.skip("the app nodes run without TESSERA_TEST_FAILPOINTS=true")
+        pytest.skip("the app nodes run without TESSERA_ALLOW_FAILPOINTS=1")
     author = site.person()
     (reader,) = audience(site, author, 1)
     key = secrets.token_hex(8)

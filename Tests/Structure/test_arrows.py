@@ -7,7 +7,7 @@ import house
 # Values only: no clock, no socket, no file.
 # Sharding reads the wall clock for Timestamp.now, from Glibc.
 PURE = {
-    "Sharding": {"Glibc"}, "Contracts": {"Sharding", "JSON"}, "Coordination": {"Sharding"}}
+    "Sharding": {"Glibc"}, "Contracts": {"Sharding", "JSON"}, "Coordination": {"Sharding", "JSON"}}
 SERVICES_MAY_USE_SERVICES = {"Contracts", "ServiceKit"}
 # The operator's tool and the control plane must not depend on a product feature.
 WITHOUT_SERVICES = {"shardctl", "coordinator"}

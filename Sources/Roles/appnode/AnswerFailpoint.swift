@@ -1,19 +1,16 @@
-import Glibc
 import HTTP
+import Processes
 
 /// Ends the process when a request is done and before a byte of its answer is sent.
 ///
-/// Only with `test.failpoints`, and only for a request that asks for it: a test of what a client gets
+/// Only where failpoints are allowed, and only for a request that asks for it: a test of what a client gets
 /// which repeats a committed request with its key.
 enum AnswerFailpoint {
     static let header = "X-Tessera-Failpoint"
-    /// As if by SIGKILL.
-    private static let exitStatus: Int32 = 137
-
     static func wrap(_ handler: @escaping Handler) -> Handler {
         { request in
             let response = try await handler(request)
-            if request.header(header) == "answer" { _exit(exitStatus) }
+            if request.header(header) == "answer" { Failpoint.kill() }
             return response
         }
     }

@@ -1,122 +1,120 @@
+import Database
+import Etcd
 import EventLoops
 import Glibc
 import Logging
-import Logs
-import Metrics
+import Processes
 import Settings
+import Sharding
 import Synchronization
 
 /// Serves the API: every service on every loop of this process, and nothing kept between requests.
 @main
-enum AppNode {
-    static func main() {
-        // Blocked before any thread is made, so that only `sigwait` below ever sees them.
-        Termination.block()
-        do {
-            let settings = try complete {
-                try await SettingValues.load(
-                    AppNodeSettings.table,
-                    arguments: Array(CommandLine.arguments.dropFirst()),
-                    environment: Environment.variables
-                )
+final class AppNode: Role {
+    static let name = "appnode"
+    static let summary = "serves Tessera's API"
+    static let table = AppNodeSettings.table
+
+    private let settings: AppNodeSettings
+    private let loops: [EventLoop]
+    private let shared: NodeParts
+    private let health: NodeHealth
+    private let running = Mutex(Running())
+
+    private struct Running {
+        var loops: [NodeLoop] = []
+        var follower: MapFollower?
+        var watch: ShardWatch?
+    }
+
+    init(_ values: SettingValues, _ parts: ProcessParts) throws {
+        settings = AppNodeSettings(values)
+        loops = parts.loops
+        health = NodeHealth()
+        shared = try NodeParts(settings: settings, process: parts, health: health)
+    }
+
+    // MARK: Start
+
+    func start() async throws {
+        let databaseSettings = try settings.database
+        let etcd = try EtcdSettings(settings.values)
+        let (follower, map) = try await onLoop(loops[0]) { [loops, settings, shared] in
+            let follower = MapFollower(
+                loop: loops[0],
+                etcd: etcd,
+                copy: settings.values.text("map.cache_file"),
+                report: { shared.log.warning("map: \($0)") }
+            )
+            return (follower, try await follower.firstMap())
+        }
+        shared.log.notice("map loaded", metadata: ["generation": "\(map.generation)"])
+        let databases = loops.map { Database(loop: $0, map: map, settings: databaseSettings) }
+        let budget = ConnectionBudget(loops: loops.count, settings: databaseSettings)
+        try await check(databases[0], budget)
+
+        for (loop, database) in zip(loops, databases) {
+            let part = try await onLoop(loop) { [shared] in
+                NodeLoop(loop: loop, shared: shared, database: database)
             }
-            switch settings.request {
-            case .help:
-                let text = settings.help(program: "appnode", summary: "serves Tessera's API")
-                write(text, to: STDOUT_FILENO)
-            case .printConfig: write(settings.printed, to: STDOUT_FILENO)
-            case .run: try run(AppNodeSettings(settings))
+            running.withLock { $0.loops.append(part) }
+        }
+        try await onLoop(loops[0]) { follower.follow(databases) }
+        running.withLock { $0.follower = follower }
+        // Every loop is complete before the first connection is taken.
+        for part in running.withLock({ $0.loops }) {
+            try await onLoop(part.loop) { [settings] in
+                try part.listen(address: settings.address, port: settings.port)
             }
-        } catch {
-            write("appnode: \(error)\n", to: STDERR_FILENO)
-            exit(78)
         }
+        let address = "\(settings.address):\(settings.port)"
+        shared.log.notice("serving", metadata: ["address": "\(address)"])
     }
 
-    private static func run(_ settings: AppNodeSettings) throws {
-        let sink = LogSink()
-        let level = settings.logLevel
-        LoggingSystem.bootstrap { JSONLogHandler(label: $0, sink: sink, level: level) }
-        let log = Logger(label: "appnode")
-        let group = LoopGroup(count: settings.loops, name: "node")
-        let metrics = MetricsRegistry()
-        ProcessMetrics.register(in: metrics, loops: group.loops)
-
-        let node = try Node(settings: settings, metrics: metrics, sink: sink, log: log)
-        try complete { try await node.start(on: group.loops) }
-        log.notice("serving", metadata: ["address": "\(settings.address):\(settings.port)"])
-
-        let signal = Termination.wait()
-        log.notice("draining", metadata: ["signal": "\(signal)"])
-        try complete { await node.drain() }
-        group.stopAndJoin()
-        log.notice("stopped")
-        sink.flush()
-    }
-
-    /// Runs `body` to its end on a loop of the calling thread.
-    private static func complete<T: Sendable>(
-        _ body: @escaping @Sendable () async throws -> T
-    ) throws -> T {
-        let loop = EventLoop(name: "main")
-        let result = Mutex<Result<T, any Error>?>(nil)
-        loop.spawn {
-            do {
-                let value = try await body()
-                result.withLock { $0 = .success(value) }
-            } catch {
-                result.withLock { $0 = .failure(error) }
+    /// Refuses to serve what could not be served right: a schema that is too old, a shard without room.
+    private func check(_ database: Database, _ budget: ConnectionBudget) async throws {
+        let checks = ShardChecks(database: database, schemas: NodeLoop.schemas)
+        let watch = try await onLoop(database.loop) { [shared] in
+            let silent = try await checks.checkSchemas()
+            try await database.check(budget)
+            for shard in silent {
+                shared.log.error("shard does not answer", metadata: ["shard": "\(shard)"])
             }
-            loop.stop()
+            let watch = ShardWatch(
+                checks: checks,
+                health: shared.health,
+                metrics: shared.metrics,
+                log: shared.log,
+                unchecked: silent
+            )
+            await watch.start()
+            return watch
         }
-        loop.run()
-        guard let result = result.withLock({ $0 }) else {
-            preconditionFailure("the loop ended before its only task")
+        running.withLock { $0.watch = watch }
+    }
+
+    // MARK: End
+
+    /// First the balancer is told, then the port closes, then what is under way ends.
+    func drain() async {
+        health.startDraining()
+        usleep(UInt32(settings.values.integer("drain.notice_milliseconds")) * 1_000)
+        let deadline = Duration.seconds(settings.values.integer("drain.seconds"))
+        let parts = running.withLock { $0 }
+        // Nothing in an end throws; there would be nobody left to tell.
+        if let first = parts.loops.first {
+            try? await onLoop(first.loop) {
+                parts.watch?.stop()
+                parts.follower?.stop()
+            }
         }
-        return try result.get()
-    }
-
-    private static func write(_ text: String, to descriptor: Int32) {
-        let bytes = Array(text.utf8)
-        _ = Glibc.write(descriptor, bytes, bytes.count)
-    }
-}
-
-/// The signals that end the process in order.
-enum Termination {
-    private static var signals: sigset_t {
-        var set = sigset_t()
-        sigemptyset(&set)
-        sigaddset(&set, SIGTERM)
-        sigaddset(&set, SIGINT)
-        return set
-    }
-
-    static func block() {
-        var set = signals
-        pthread_sigmask(SIG_BLOCK, &set, nil)
-        // A client that goes while it is written to is an error of that write.
-        signal(SIGPIPE, SIG_IGN)
-    }
-
-    /// Waits on the calling thread, which does nothing else any more.
-    static func wait() -> Int32 {
-        var set = signals
-        var signal: Int32 = 0
-        while sigwait(&set, &signal) != 0 {}
-        return signal
-    }
-}
-
-enum Environment {
-    static var variables: [String: String] {
-        var variables: [String: String] = [:]
-        var next = environ
-        while let entry = next.pointee {
-            let parts = String(cString: entry).split(separator: "=", maxSplits: 1)
-            if parts.count == 2 { variables[String(parts[0])] = String(parts[1]) }
-            next += 1
+        await withTaskGroup(of: Void.self) { group in
+            for part in parts.loops {
+                group.addTask {
+                    // As above.
+                    try? await onLoop(part.loop) { await part.drain(deadline: deadline) }
+                }
+            }
         }
-        return variables
     }
 }

@@ -2,9 +2,7 @@ import Accounts
 import Contracts
 import Database
 import Etcd
-import Glibc
 import HTTP
-import Logging
 import Media
 import Memcache
 import Posts
@@ -47,12 +45,6 @@ struct AppNodeSettings: Sendable {
                 "Whether anybody may sign up."
             ),
             Setting("log.access", .flag, default: "true", "Whether each answer makes a line."),
-            Setting(
-                "test.failpoints",
-                .flag,
-                default: "false",
-                "Whether a request may end the process before its answer; for tests alone."
-            ),
         ] + Setting.shared
 
     let values: SettingValues
@@ -63,18 +55,10 @@ struct AppNodeSettings: Sendable {
 
     var address: String { values.text("http.address") }
     var port: Int { values.integer("http.port") }
-    var metricsAddress: String { values.text("metrics.address") }
-    var metricsPort: Int { values.integer("metrics.port") }
     /// Without a final slash, whatever was typed.
     var publicURL: String {
         let url = values.text("public.url")
         return url.hasSuffix("/") ? String(url.dropLast()) : url
-    }
-    var logLevel: Logger.Level { Logger.Level(rawValue: values.text("log.level")) ?? .info }
-
-    var loops: Int {
-        let asked = values.integer("loops")
-        return asked > 0 ? asked : max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))))
     }
 
     // MARK: For the parts
@@ -107,19 +91,6 @@ struct AppNodeSettings: Sendable {
                 user: values.text("postgres.user"),
                 password: try SecretFile.password(values.text("postgres.password_file")),
                 applicationName: "appnode"
-            )
-        }
-    }
-
-    var etcd: EtcdSettings {
-        get throws(SettingsError) {
-            let endpoints = values.list("etcd.endpoints")
-            guard !endpoints.isEmpty else { throw SettingsError("etcd.endpoints is empty") }
-            let user = values.text("etcd.user")
-            return EtcdSettings(
-                endpoints: endpoints,
-                user: user.isEmpty ? nil : user,
-                password: try SecretFile.password(values.text("etcd.password_file"))
             )
         }
     }

@@ -11,6 +11,7 @@ import Logging
 import Media
 import Memcache
 import Posts
+import Processes
 import Search
 import ServiceKit
 import Settings
@@ -100,7 +101,7 @@ final class NodeLoop: @unchecked Sendable {
             limits: settings.httpLimits,
             hooks: services.hooks,
             trustsForwarded: settings.values.flag("http.trust_forwarded"),
-            handler: settings.values.flag("test.failpoints")
+            handler: Failpoint.isAllowed
                 ? AnswerFailpoint.wrap(services.handle) : services.handle
         )
         feed.start()

@@ -1,12 +1,12 @@
 import Accounts
 import Crypto
 import EventLoops
-import Glibc
 import Logging
 import Logs
 import Media
 import Metrics
 import Objects
+import Processes
 import Settings
 
 /// What the loops of one process share: nothing in it changes, or it keeps itself in order.
@@ -27,15 +27,13 @@ struct NodeParts: Sendable {
 
     init(
         settings: AppNodeSettings,
-        metrics: MetricsRegistry,
-        sink: LogSink,
-        log: Logger,
+        process: ProcessParts,
         health: NodeHealth
     ) throws {
         self.settings = settings
-        self.metrics = metrics
-        self.sink = sink
-        self.log = log
+        metrics = process.metrics
+        sink = process.sink
+        log = process.log
         self.health = health
         security = AccountsSecurity(keys: try Self.keys(settings, log))
         let root = settings.values.text("objects.directory")
@@ -70,28 +68,5 @@ struct NodeParts: Sendable {
         } catch let error as KeyRing.ParseError {
             throw SettingsError("tokens.keys_file \(path): \(error)")
         }
-    }
-}
-
-/// A file with one secret, such as a password.
-enum SecretFile {
-    private static let limitBytes = 65_536
-
-    static func text(_ path: String) throws(SettingsError) -> String {
-        guard let file = fopen(path, "re") else {
-            throw SettingsError("\(path): \(String(cString: strerror(errno)))")
-        }
-        defer { fclose(file) }
-        var bytes = [UInt8](repeating: 0, count: limitBytes)
-        let count = fread(&bytes, 1, bytes.count, file)
-        guard ferror(file) == 0, let text = String(validating: bytes[..<count], as: UTF8.self)
-        else { throw SettingsError("\(path): cannot be read as text") }
-        return text
-    }
-
-    /// The first line; nil where no file is named.
-    static func password(_ path: String) throws(SettingsError) -> String? {
-        guard !path.isEmpty else { return nil }
-        return try text(path).split(separator: "\n").first.map(String.init) ?? ""
     }
 }

@@ -1,129 +1,126 @@
+import Database
+import Etcd
 import EventLoops
-import Glibc
 import Logging
-import Logs
 import Metrics
+import Objects
+import Processes
 import Settings
+import Sharding
 import Synchronization
 
 /// Carries out what committed writes still have to cause: fan-out, mirrors, clean-up, counts, expiry.
 @main
-enum Worker {
-    static func main() {
-        // Blocked before any thread is made, so that only `sigwait` below ever sees them.
-        Termination.block()
-        do {
-            let settings = try complete {
-                try await SettingValues.load(
-                    WorkerSettings.table,
-                    arguments: Array(CommandLine.arguments.dropFirst()),
-                    environment: Environment.variables
-                )
-            }
-            switch settings.request {
-            case .help:
-                let text = settings.help(
-                    program: "worker",
-                    summary: "carries out what committed writes still have to cause"
-                )
-                write(text, to: STDOUT_FILENO)
-            case .printConfig: write(settings.printed, to: STDOUT_FILENO)
-            case .run: try run(WorkerSettings(settings))
-            }
-        } catch {
-            write("worker: \(error)\n", to: STDERR_FILENO)
-            exit(78)
-        }
+final class Worker: Role {
+    static let name = "worker"
+    static let summary = "carries out what committed writes still have to cause"
+    static let table = WorkerSettings.table
+
+    /// How long a worker waits before it asks again for a map that nobody could give it.
+    private static let mapPause = Duration.seconds(1)
+
+    private struct State: Sendable {
+        var parts: [WorkerLoop] = []
+        var follower: MapFollower?
+        var isDraining = false
     }
 
-    private static func run(_ settings: WorkerSettings) throws {
-        let sink = LogSink()
-        let level = settings.logLevel
-        LoggingSystem.bootstrap { JSONLogHandler(label: $0, sink: sink, level: level) }
-        let log = Logger(label: "worker")
-        let group = LoopGroup(count: settings.loops, name: "worker")
-        let metrics = MetricsRegistry()
-        ProcessMetrics.register(in: metrics, loops: group.loops)
+    private let settings: WorkerSettings
+    private let loops: [EventLoop]
+    private let metrics: MetricsRegistry
+    private let log: Logger
+    private let state = Mutex(State())
 
-        let process = WorkerProcess(
-            settings: settings,
-            loops: group.loops,
-            metrics: metrics,
-            log: log
-        )
-        // Started beside this thread, which waits for the signal: a worker without a map yet must end too.
-        process.begin()
-        let signal = Termination.wait()
-        log.notice("draining", metadata: ["signal": "\(signal)"])
-        try complete { await process.drain() }
-        group.stopAndJoin()
-        log.notice("stopped")
-        sink.flush()
+    init(_ values: SettingValues, _ parts: ProcessParts) throws {
+        settings = try WorkerSettings(values)
+        loops = parts.loops
+        metrics = parts.metrics
+        log = parts.log
     }
 
-    /// Runs `body` to its end on a loop of the calling thread.
-    private static func complete<T: Sendable>(
-        _ body: @escaping @Sendable () async throws -> T
-    ) throws -> T {
-        let loop = EventLoop(name: "main")
-        let result = Mutex<Result<T, any Error>?>(nil)
-        loop.spawn {
+    private var isDraining: Bool { state.withLock { $0.isDraining } }
+
+    /// The work begins beside this: a worker that has no map yet must end by a signal, too.
+    func start() async {
+        loops[0].spawn {
             do {
-                let value = try await body()
-                result.withLock { $0 = .success(value) }
+                try await self.begin()
             } catch {
-                result.withLock { $0 = .failure(error) }
+                // The supervisor starts the process again; it says why and how often.
+                self.log.critical("cannot start", metadata: ["error": "\(error)"])
             }
-            loop.stop()
         }
-        loop.run()
-        guard let result = result.withLock({ $0 }) else {
-            preconditionFailure("the loop ended before its only task")
+    }
+
+    private func begin() async throws {
+        let log = self.log
+        let follower = MapFollower(loop: loops[0], etcd: settings.etcd, copy: settings.mapCopy) {
+            log.notice("map", metadata: ["trouble": "\($0)"])
         }
-        return try result.get()
-    }
-
-    private static func write(_ text: String, to descriptor: Int32) {
-        let bytes = Array(text.utf8)
-        _ = Glibc.write(descriptor, bytes, bytes.count)
-    }
-}
-
-/// The signals that end the process in order.
-enum Termination {
-    private static var signals: sigset_t {
-        var set = sigset_t()
-        sigemptyset(&set)
-        sigaddset(&set, SIGTERM)
-        sigaddset(&set, SIGINT)
-        return set
-    }
-
-    static func block() {
-        var set = signals
-        pthread_sigmask(SIG_BLOCK, &set, nil)
-        // A peer that goes while it is written to is an error of that write.
-        signal(SIGPIPE, SIG_IGN)
-    }
-
-    /// Waits on the calling thread, which does nothing else any more.
-    static func wait() -> Int32 {
-        var set = signals
-        var signal: Int32 = 0
-        while sigwait(&set, &signal) != 0 {}
-        return signal
-    }
-}
-
-enum Environment {
-    static var variables: [String: String] {
-        var variables: [String: String] = [:]
-        var next = environ
-        while let entry = next.pointee {
-            let parts = String(cString: entry).split(separator: "=", maxSplits: 1)
-            if parts.count == 2 { variables[String(parts[0])] = String(parts[1]) }
-            next += 1
+        guard let map = try await firstMap(follower) else { return }
+        let objects = try objectStore()
+        var parts: [WorkerLoop] = []
+        for (index, loop) in loops.enumerated() {
+            let share = (index: index, of: loops.count)
+            let part = try await onLoop(loop) { [settings, metrics, log] in
+                try WorkerLoop(
+                    loop: loop,
+                    share: share,
+                    map: map,
+                    settings: settings,
+                    objects: objects,
+                    metrics: metrics,
+                    log: log
+                )
+            }
+            parts.append(part)
         }
-        return variables
+        follower.follow(parts.map(\.database))
+        let began = state.withLock { state in
+            state.follower = follower
+            state.parts = parts
+            return !state.isDraining
+        }
+        guard began else { return }
+        for part in parts { try await onLoop(part.loop) { part.start() } }
+        log.notice("working", metadata: ["shards": "\(map.shards.count)"])
+    }
+
+    /// Nil when the worker is told to stop first.
+    private func firstMap(_ follower: MapFollower) async throws -> ShardMap? {
+        while !isDraining {
+            do {
+                return try await follower.firstMap()
+            } catch {
+                log.warning("no map yet", metadata: ["error": "\(error)"])
+                try await loops[0].sleep(for: Self.mapPause)
+            }
+        }
+        return nil
+    }
+
+    private func objectStore() throws -> DirectoryStore? {
+        guard !settings.objects.isEmpty else { return nil }
+        let files = Offload(threads: 2, queueLimit: 256, name: "files")
+        return try DirectoryStore(root: settings.objects, offload: files)
+    }
+
+    /// Nothing new is claimed, what runs ends and is settled, then connections close.
+    func drain() async {
+        let (parts, follower) = state.withLock { state in
+            state.isDraining = true
+            return (state.parts, state.follower)
+        }
+        let deadline = settings.drain
+        await withTaskGroup(of: Void.self) { group in
+            for part in parts {
+                group.addTask {
+                    // A drain does not throw; there is nothing to lose here.
+                    try? await onLoop(part.loop) { await part.drain(deadline: deadline) }
+                }
+            }
+        }
+        // As above.
+        try? await onLoop(loops[0]) { follower?.stop() }
     }
 }

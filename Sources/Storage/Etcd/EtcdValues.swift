@@ -1,3 +1,5 @@
+package import Settings
+
 /// How etcd is reached.
 package struct EtcdSettings: Sendable {
     /// Such as `http://127.0.0.1:15079`; tried in turn when one does not answer.
@@ -19,6 +21,18 @@ package struct EtcdSettings: Sendable {
         self.endpoints = endpoints
         self.user = user
         self.password = password
+    }
+
+    /// What the settings `etcd.endpoints`, `etcd.user` and `etcd.password_file` say.
+    package init(_ values: SettingValues) throws(SettingsError) {
+        let endpoints = values.list("etcd.endpoints")
+        guard !endpoints.isEmpty else { throw SettingsError("etcd.endpoints is empty") }
+        let user = values.text("etcd.user")
+        self.init(
+            endpoints: endpoints,
+            user: user.isEmpty ? nil : user,
+            password: try SecretFile.password(values.text("etcd.password_file"))
+        )
     }
 }
 
