@@ -1,0 +1,109 @@
+internal import Sharding
+
+// How a coordinator takes a move up that another one has left, wherever that was.
+
+extension BucketMove {
+    mutating func begin() -> [MoveEffect] {
+        // One that works on it already has nothing to take up.
+        guard doing == nil else { return [] }
+        if handedTo != nil, step == .reverseSync, let back = rollback(as: handedTo!) {
+            return [.start(back)]
+        }
+        return perform(.observe)
+    }
+
+    mutating func resume(_ seen: ObservedMove) -> [MoveEffect] {
+        if step.isFinal { return lookForLeftovers(seen) }
+        if step >= .published { return goOn() }
+        guard let source = seen.source else {
+            // After the release nothing is needed of the source, and before it nothing can be decided.
+            if step == .activated { return goOn() }
+            return step == .released ? released() : lookAgain("the source does not answer")
+        }
+        switch source.says {
+        case .released(let attempt, let epochs) where attempt.move == spec.id:
+            self.attempt = attempt.number
+            self.epochs = epochs
+            return released()
+        case .fenced(let attempt, let epochs) where attempt.move == spec.id:
+            self.attempt = max(self.attempt, attempt.number)
+            self.epochs = epochs
+            if step < .fencing { step = .fencing }
+            // The pause has lasted for a whole succession; ending it needs the source alone.
+            return perform(.giveUp(attempt, epochs))
+        case .gone(let epochs) where ownedByTarget(seen, above: epochs):
+            self.epochs = epochs
+            step = .activated
+            return goOn()
+        case .own(let epochs):
+            guard step < .released else { return lookAgain("the source owns what it released") }
+            if step >= .fencing { return giveUp() }
+            self.epochs = epochs
+            return begin(from: seen)
+        default:
+            if step <= .prechecked { return perform(.precheck) }
+            return lookAgain("the source's owner rows are not this move's")
+        }
+    }
+
+    private func ownedByTarget(_ seen: ObservedMove, above epochs: [Epoch]) -> Bool {
+        guard case .own(let theirs) = seen.target?.says else { return false }
+        return theirs == epochs.map(\.next)
+    }
+
+    private mutating func lookAgain(_ reason: String) -> [MoveEffect] {
+        tries += 1
+        trouble = reason
+        return wait(backOff(tries), then: .observe)
+    }
+
+    /// The source owns the buckets, and no fence is on its way.
+    private mutating func begin(from seen: ObservedMove) -> [MoveEffect] {
+        if undoing != nil {
+            return step <= .prechecked && copies == 0 && !seen.hasLeftovers
+                ? end(undone: undoing!) : perform(.undo)
+        }
+        switch step {
+        case .planned, .prechecked: return perform(.precheck)
+        case .prepared, .copying: return perform(.prepareTarget)
+        default:
+            guard let target = seen.target else { return lookAgain("the target does not answer") }
+            if !isRollback, !(source(of: seen) && target.hasSubscription) {
+                // A slot without its subscription may have been read past the copy by nobody, but a
+                // subscription without its slot has lost what came since.
+                if !source(of: seen) { return copyAgain("the slot is gone") }
+            }
+            return perform(.prepareTarget)
+        }
+    }
+
+    private func source(of seen: ObservedMove) -> Bool { seen.source?.hasSlot ?? false }
+
+    /// From a step after the release, by the journal alone.
+    private mutating func goOn() -> [MoveEffect] {
+        switch step {
+        case .activated: return perform(.publish(owner: spec.target, epochs.map(\.next)))
+        case .published: return perform(.settleSource(present))
+        case .reverseSync: return perform(hasReverse ? .measureReverse : .stopReverse)
+        default: return perform(.clean(epochs))
+        }
+    }
+
+    private mutating func lookForLeftovers(_ seen: ObservedMove) -> [MoveEffect] {
+        if seen.hasLeftovers {
+            return perform(step == .cleaned ? .clean(epochs) : .undo)
+        }
+        doing = nil
+        return [.finished]
+    }
+}
+
+extension ObservedMove {
+    /// Something of the move's is left on a side that answers.
+    package var hasLeftovers: Bool {
+        [source, target].contains { side in
+            guard let side else { return false }
+            return side.hasSlot || side.hasSubscription || side.hasOther
+        }
+    }
+}
