@@ -169,7 +169,7 @@ let package = Package(
 
         // Control
         control("Coordination", ["JSON", "Sharding"]),
-        control("Journals", ["Coordination", "Etcd", "EventLoops", "JSON", "Sharding"]),
+        control("Journals", ["Etcd", "EventLoops", "JSON", "Sharding"]),
 
         // Services
         service(
@@ -237,14 +237,13 @@ let package = Package(
         role(
             "coordinator",
             [
-                "Coordination", "Etcd", "EventLoops", "HTTP", "Journals", "Logs", "Metrics",
-                "Settings", "Sharding", logging,
+                "Etcd", "EventLoops", "Journals", "Metrics", "Processes", "Settings", logging,
             ]
         ),
         role(
             "shardctl",
             [
-                "Administration", "Coordination", "Etcd", "EventLoops", "JSON", "Journals",
+                "Administration", "Etcd", "EventLoops", "JSON",
                 "Settings",
                 "Sharding", argumentParser,
             ]

@@ -1,6 +1,5 @@
 import Etcd
 import Glibc
-import Logging
 import Settings
 
 /// What a coordinator is told.
@@ -44,26 +43,26 @@ struct CoordinatorSettings: Sendable {
     ]
 
     static let table: [Setting] =
-        own
-        + Setting.shared.filter { setting in
-            ["metrics.", "etcd.", "drain.", "log."].contains { setting.key.hasPrefix($0) }
-        } + [
+        own + Setting.process.filter { !["loops", "drain.seconds"].contains($0.key) }
+        + Setting.catalog + [
             Setting(
                 "postgres.user",
                 default: "mover",
                 "The superuser of every shard; PostgreSQL 15 asks it for subscriptions."
             ),
             Setting("postgres.password_file", default: "", "File with that role's password."),
+            // One thread waits for all: the work is PostgreSQL's.
+            Setting("loops", .integer(1...1), default: "1", "Event loops; always 1."),
         ]
 
     let values: SettingValues
     let postgresPassword: String?
-    let etcdPassword: String?
+    let etcd: EtcdSettings
 
     init(_ values: SettingValues) throws(SettingsError) {
         self.values = values
-        postgresPassword = try Self.secret("postgres.password_file", values)
-        etcdPassword = try Self.secret("etcd.password_file", values)
+        postgresPassword = try SecretFile.password(values.text("postgres.password_file"))
+        etcd = try EtcdSettings(values)
     }
 
     var name: String {
@@ -72,42 +71,10 @@ struct CoordinatorSettings: Sendable {
     }
 
     var leaseSeconds: Int { values.integer("coordinator.lease_seconds") }
-    var metricsAddress: String { values.text("metrics.address") }
-    var metricsPort: Int { values.integer("metrics.port") }
-    var drain: Duration { .seconds(values.integer("drain.seconds")) }
-    var logLevel: Logger.Level { Logger.Level(rawValue: values.text("log.level")) ?? .info }
-
-    var etcd: EtcdSettings {
-        let user = values.text("etcd.user")
-        return EtcdSettings(
-            endpoints: values.list("etcd.endpoints"),
-            user: user.isEmpty ? nil : user,
-            password: etcdPassword
-        )
-    }
 
     private static var host: String {
         var name = [CChar](repeating: 0, count: 256)
         guard gethostname(&name, name.count - 1) == 0 else { return "coordinator" }
         return String(decoding: name.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
-    }
-
-    /// The first line of the file that a setting names; nil where it names none.
-    private static func secret(
-        _ key: String,
-        _ values: SettingValues
-    ) throws(SettingsError) -> String? {
-        let path = values.text(key)
-        guard !path.isEmpty else { return nil }
-        guard let file = fopen(path, "re") else {
-            throw SettingsError("\(key): \(path) cannot be opened")
-        }
-        defer { fclose(file) }
-        var buffer = [CChar](repeating: 0, count: 1_024)
-        guard fgets(&buffer, Int32(buffer.count), file) != nil else {
-            throw SettingsError("\(key): \(path) is empty")
-        }
-        let bytes = buffer.prefix { $0 != 0 && $0 != 10 && $0 != 13 }.map(UInt8.init(bitPattern:))
-        return String(decoding: bytes, as: UTF8.self)
     }
 }

@@ -18,8 +18,8 @@ package struct ShardSecrets: Sendable {
 /// Turns a bare PostgreSQL server into a shard, with the superuser's credentials; running it again changes
 /// nothing but the passwords, which become those given.
 package struct ShardSetup {
-    private let shard: ShardRecord
-    private let secrets: ShardSecrets
+    let shard: ShardRecord
+    let secrets: ShardSecrets
 
     package init(shard: ShardRecord, secrets: ShardSecrets) {
         self.shard = shard

@@ -160,6 +160,12 @@ package struct ShardMap: Hashable, Sendable {
         shards.insert(shard, at: place)
     }
 
+    /// Takes a shard's record out; it must have no buckets.
+    package mutating func remove(_ id: ShardID) {
+        precondition(!entries.contains { $0.shard == id }, "\(id) still has buckets")
+        shards.removeAll { $0.id == id }
+    }
+
     /// The buckets that the map puts on `shard`, in order.
     package func buckets(of shard: ShardID) -> [BucketID] {
         BucketID.all.filter { self[$0].shard == shard }
