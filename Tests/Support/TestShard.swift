@@ -24,6 +24,7 @@ package struct TestShard: Sendable {
         let shard = TestShard(server: chosen, database: database, id: id)
         try await shard.makeRoles()
         for module in ["Database"] + modules { try await shard.migrate(module) }
+        try await shard.guardTables()
         if let buckets { try await shard.own(buckets) }
         return shard
     }
@@ -63,6 +64,11 @@ package struct TestShard: Sendable {
                 singleTransaction: true
             )
         }
+    }
+
+    /// Puts the guard on every table that belongs to buckets, as the migrator does after the migrations.
+    package func guardTables() async throws {
+        try await psql("SELECT control.guard_tables()", user: "migrate")
     }
 
     private func makeRoles() async throws {

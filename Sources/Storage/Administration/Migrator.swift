@@ -43,6 +43,7 @@ package struct Migrator {
             report(file)
             try run(file)
         }
+        try guardTables()
         return pending
     }
 
@@ -57,28 +58,46 @@ package struct Migrator {
     }
 
     private func run(_ file: MigrationFile) throws {
+        try runRepeatedly(file.label) {
+            try session.run(file.sql)
+            try record(file)
+        }
+    }
+
+    /// Puts the triggers of `control.guard_tables` on tables that lack them; changes nothing where all have
+    /// them.
+    private func guardTables() throws {
+        guard try session.value("SELECT to_regproc('control.guard_tables')::text") != nil else {
+            return
+        }
+        try runRepeatedly("the guards of the tables") {
+            try session.run("SELECT control.guard_tables()")
+        }
+    }
+
+    /// Runs `body` in a transaction, again for as long as it meets locks.
+    private func runRepeatedly(_ label: String, _ body: () throws -> Void) throws {
         for attempt in 1...Self.tries {
-            if try tryToRun(file) { return }
+            if try tryToRun(label, body) { return }
             usleep(useconds_t(200_000 * attempt))
         }
         throw MigrationError(
-            "\(file.label): a table stayed locked by a long transaction; try again later"
+            "\(label): a table stayed locked by a long transaction; try again later"
         )
     }
 
     /// False when a lock was not to be had.
-    private func tryToRun(_ file: MigrationFile) throws -> Bool {
+    private func tryToRun(_ label: String, _ body: () throws -> Void) throws -> Bool {
         do {
             try session.transaction {
                 try session.run("SET LOCAL lock_timeout = \(Self.lockTimeoutMilliseconds)")
-                try session.run(file.sql)
-                try record(file)
+                try body()
             }
             return true
         } catch let error as AdminError {
             if error.isLockTimeout { return false }
             guard error.kind == .statement else { throw error }
-            throw MigrationError("\(file.label): \(error)")
+            throw MigrationError("\(label): \(error)")
         }
     }
 
