@@ -162,7 +162,7 @@ let package = Package(
             exclude: ["Migrations"]
         ),
         storage("Etcd", ["EventLoops", "HTTP", "JSON", "Settings", "Sharding"]),
-        storage("Memcache", ["CLibmemcached", "CRuntime", "Crypto", "EventLoops"]),
+        storage("Memcache", ["CLibmemcached", "CRuntime", "Crypto", "EventLoops", "Sharding"]),
         storage("Postgres", ["CLibpq", "CLibuv", "EventLoops", "Sharding"]),
         storage("Objects", ["EventLoops"]),
         storage("Sharding", []),
@@ -364,7 +364,7 @@ let package = Package(
                 "Shards", "TestSupport", logging,
             ]
         ),
-        tests("Storage", "Memcache", ["EventLoops", "Memcache", "TestSupport"]),
+        tests("Storage", "Memcache", ["EventLoops", "Memcache", "Sharding", "TestSupport"]),
         tests("Storage", "Administration", ["Administration", "Sharding", "TestSupport"]),
         tests(
             "Storage",

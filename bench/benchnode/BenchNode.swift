@@ -7,6 +7,7 @@ import Logging
 import Memcache
 import Metrics
 import ServiceKit
+import Sharding
 
 /// The product's own HTTP stack, with everything on that an app node has on (routes, request ids, metrics,
 /// limits, timeouts), around the few routes that `bench/run` measures.

@@ -3,6 +3,7 @@ import EventLoops
 import HTTP
 import Memcache
 import ServiceKit
+import Sharding
 
 /// 4,094 bytes from memcached, through the cache client as services use it.
 enum CacheRoute {
@@ -10,7 +11,7 @@ enum CacheRoute {
     private static let body = Array(repeating: UInt8(ascii: "x"), count: 4_094)
 
     static func endpoint(loop: EventLoop, node: CacheNode?) -> Endpoint {
-        let nodes = CacheSlotMap(nodes: node.map { [$0] } ?? [])
+        let nodes = PoolMap(nodes: node.map { [$0] } ?? [])
         let cache = MemcachedClient(loop: loop, pools: [.object: nodes])
         return Endpoint(
             .get,

@@ -7,6 +7,7 @@ import Media
 import Memcache
 import Posts
 import Settings
+import Sharding
 
 /// What an app node is told.
 struct AppNodeSettings: Sendable {
@@ -76,11 +77,11 @@ struct AppNodeSettings: Sendable {
         return limits
     }
 
-    var cachePools: [CachePool: CacheSlotMap] {
+    var cachePools: [CachePool: PoolMap] {
         Dictionary(
             uniqueKeysWithValues: CachePool.allCases.map { pool in
                 let nodes = values.list("cache.\(pool.rawValue)").compactMap { CacheNode($0) }
-                return (pool, CacheSlotMap(nodes: nodes))
+                return (pool, PoolMap(nodes: nodes))
             }
         )
     }

@@ -2,6 +2,7 @@ import Database
 import Etcd
 import Memcache
 import Settings
+import Sharding
 
 /// What a worker is told.
 struct WorkerSettings: Sendable {
@@ -36,7 +37,7 @@ struct WorkerSettings: Sendable {
         return settings
     }
 
-    var cachePools: [CachePool: CacheSlotMap] {
+    var cachePools: [CachePool: PoolMap] {
         [
             .feed: slots("cache.feed"),
             .object: slots("cache.object"),
@@ -44,7 +45,7 @@ struct WorkerSettings: Sendable {
         ]
     }
 
-    private func slots(_ key: String) -> CacheSlotMap {
-        CacheSlotMap(nodes: values.list(key).compactMap { CacheNode($0) })
+    private func slots(_ key: String) -> PoolMap {
+        PoolMap(nodes: values.list(key).compactMap { CacheNode($0) })
     }
 }

@@ -1,5 +1,6 @@
 import CLibmemcached
 import Crypto
+import Sharding
 
 /// What a cache node holds; each kind of data has nodes of its own, sized and watched apart.
 package enum CachePool: String, CaseIterable, Sendable {
@@ -37,7 +38,7 @@ package struct CacheKey: Hashable, Sendable, CustomStringConvertible {
                         text.count,
                         MEMCACHED_HASH_DEFAULT
                     )
-                ) % CacheSlotMap.slotCount
+                ) % PoolMap.slotCount
             }
         }
     }

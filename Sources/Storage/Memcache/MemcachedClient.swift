@@ -1,4 +1,5 @@
 import EventLoops
+import Sharding
 
 /// How long a memcached may take, and how much may wait for it.
 package struct CacheSettings: Sendable {
@@ -26,13 +27,13 @@ package final class MemcachedClient: CacheClient, @unchecked Sendable {
     private let pools: [CachePool: Pool]
 
     private struct Pool {
-        let map: CacheSlotMap
+        let map: PoolMap
         let lanes: [MemcachedLane]
     }
 
     package init(
         loop: EventLoop,
-        pools: [CachePool: CacheSlotMap],
+        pools: [CachePool: PoolMap],
         settings: CacheSettings = CacheSettings()
     ) {
         loop.assertOnLoop()
@@ -116,7 +117,7 @@ package final class MemcachedClient: CacheClient, @unchecked Sendable {
     private func lane(of key: CacheKey) -> MemcachedLane? {
         guard let pool = pools[key.pool], !pool.lanes.isEmpty else { return nil }
         if pool.lanes.count == 1 { return pool.lanes[0] }
-        return pool.map.owner(of: key.slot).map { pool.lanes[$0] }
+        return pool.map.route(of: key.slot).map { pool.lanes[$0.home] }
     }
 
     private func ask(_ command: CacheCommand, _ key: CacheKey) async -> CacheReply {

@@ -1,6 +1,7 @@
 import CRuntime
 import EventLoops
 import Glibc
+import Sharding
 import Synchronization
 
 /// The way from one loop to one memcached: what gathers on the loop, and the helper thread that asks.

@@ -1,6 +1,7 @@
 import CLibmemcached
 import EventLoops
 import Glibc
+import Sharding
 
 /// What a memcached did to us; the link is then down.
 enum MemcachedFailure: Error {

@@ -27,7 +27,7 @@ extension ShardMap {
         for (entry, buckets) in groups.sorted(by: { $0.value[0] < $1.value[0] }) {
             let state = entry.closed ? "closed" : "open"
             lines.append(
-                "buckets \(entry.shard) \(entry.epoch) \(entry.region) \(state) \(ranges(buckets))"
+                "buckets \(entry.shard) \(entry.epoch) \(entry.region) \(state) \(rangesText(buckets))"
             )
         }
         let body = lines.joined(separator: "\n") + "\n"
@@ -171,7 +171,7 @@ extension ShardRecord.Member {
 }
 
 /// `0-255,300` for ascending numbers.
-private func ranges(_ numbers: [Int]) -> String {
+func rangesText(_ numbers: [Int]) -> String {
     var runs: [ClosedRange<Int>] = []
     for number in numbers {
         if let last = runs.last, last.upperBound + 1 == number {

@@ -117,7 +117,7 @@ final class AccountsWorld: @unchecked Sendable {
     }
 
     static func cache(_ loop: EventLoop, _ memcached: MemcachedServer) -> MemcachedClient {
-        let nodes = CacheSlotMap(
+        let nodes = PoolMap(
             nodes: [CacheNode(host: memcached.host, port: UInt16(memcached.port))]
         )
         return MemcachedClient(loop: loop, pools: [.object: nodes, .session: nodes])

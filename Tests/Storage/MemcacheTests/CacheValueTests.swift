@@ -1,4 +1,5 @@
 import Memcache
+import Sharding
 import Testing
 
 struct CacheKeyTests {
@@ -19,56 +20,11 @@ struct CacheKeyTests {
     }
 
     @Test func `keys spread over the slots`() {
-        var counts = Array(repeating: 0, count: CacheSlotMap.slotCount)
+        var counts = Array(repeating: 0, count: PoolMap.slotCount)
         for index in 0..<102_400 { counts[CacheKey(.feed, "home:\(index)").slot] += 1 }
 
         #expect(counts.min()! > 50)
         #expect(counts.max()! < 160)
-    }
-}
-
-struct CacheSlotMapTests {
-    private func nodes(_ count: Int) -> [CacheNode] {
-        (0..<count).map { CacheNode(host: "10.0.0.\($0)", port: 11211) }
-    }
-
-    @Test(arguments: 1...8) func `each node has about its share`(count: Int) {
-        let map = CacheSlotMap(nodes: nodes(count))
-
-        for node in 0..<count {
-            let share = map.owners.count { Int($0) == node } * count
-            #expect((700...1350).contains(share), "\(share)")
-        }
-    }
-
-    @Test(arguments: 1...8) func `one node more takes slots from others and moves no other`(
-        count: Int
-    ) {
-        let before = CacheSlotMap(nodes: nodes(count))
-        let after = CacheSlotMap(nodes: nodes(count + 1))
-
-        for slot in 0..<CacheSlotMap.slotCount where before.owners[slot] != after.owners[slot] {
-            #expect(Int(after.owners[slot]) == count)
-        }
-    }
-
-    @Test func `an empty pool owns nothing`() {
-        #expect(CacheSlotMap(nodes: []).owner(of: 5) == nil)
-    }
-
-    @Test func `a map from elsewhere must name nodes that exist, for every slot`() {
-        let owners = Array(repeating: UInt16(1), count: CacheSlotMap.slotCount)
-
-        #expect(CacheSlotMap(nodes: nodes(2), owners: owners) != nil)
-        #expect(CacheSlotMap(nodes: nodes(1), owners: owners) == nil)
-        #expect(CacheSlotMap(nodes: nodes(2), owners: [0, 1]) == nil)
-    }
-
-    @Test func `addresses are read`() {
-        #expect(CacheNode("127.0.0.1:15400") == CacheNode(host: "127.0.0.1", port: 15400))
-        for text in ["", "host", "host:", ":1", "host:0", "host:70000", "host:x"] {
-            #expect(CacheNode(text) == nil, "\(text)")
-        }
     }
 }
 

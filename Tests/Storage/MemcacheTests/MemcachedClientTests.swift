@@ -1,12 +1,13 @@
 import EventLoops
 import Memcache
+import Sharding
 import TestSupport
 import Testing
 
 /// The client on libmemcached against real memcached processes.
 @Suite(.serialized) struct MemcachedClientTests {
     let nodes: [MemcachedServer]
-    let map: CacheSlotMap
+    let map: PoolMap
     let contract: CacheContract
 
     init() async throws {
@@ -14,7 +15,7 @@ import Testing
             try await MemcachedServer.start(megabytes: 16),
             try await MemcachedServer.start(megabytes: 16),
         ]
-        let map = CacheSlotMap(
+        let map = PoolMap(
             nodes: nodes.map { CacheNode(host: $0.host, port: UInt16($0.port)) }
         )
         self.nodes = nodes
@@ -77,9 +78,10 @@ import Testing
     /// A key on the first node, and one on the second.
     private func keys(_ name: String) -> (first: CacheKey, second: CacheKey) {
         let all = (0..<1000).map { CacheKey(.object, "\(name)-\($0)") }
-        return (
-            all.first { map.owner(of: $0.slot) == 0 }!, all.first { map.owner(of: $0.slot) == 1 }!
-        )
+        func key(on server: MemcachedServer) -> CacheKey {
+            all.first { map.nodes[map.route(of: $0.slot)!.home].port == UInt16(server.port) }!
+        }
+        return (key(on: nodes[0]), key(on: nodes[1]))
     }
 
     @Test func `a stopped node costs its own keys a bounded time, and others nothing`() async throws

@@ -1,0 +1,86 @@
+// The stored form of a pool's map, the same in etcd and on a node's disk:
+//
+//     tessera-pool 1
+//     generation 7
+//     phase warming
+//     slots 10.0.0.1:11211 - 0-203,410
+//     slots 10.0.0.5:11211 10.0.0.1:11211 204-409
+//     end 5f1d0c…
+//
+// `slots OWNER SOURCE RANGES`: the source is the node that they are leaving, or `-`.
+
+extension PoolMap {
+    /// The version of the stored form that this program writes; it refuses any other.
+    package static let textVersion = 1
+
+    /// A stored map is never larger; a longer text is refused unread.
+    package static let textLimit = 1 << 18
+
+    /// The stored form; equal maps have equal texts.
+    package var text: String {
+        var lines = [
+            "tessera-pool \(Self.textVersion)", "generation \(generation)",
+            "phase \(phase.rawValue)",
+        ]
+        var groups: [[UInt16]: [Int]] = [:]
+        for slot in owners.indices {
+            groups[[owners[slot], sources[slot]], default: []].append(slot)
+        }
+        for (places, slots) in groups.sorted(by: { $0.value[0] < $1.value[0] }) {
+            let source = places[0] == places[1] ? "-" : "\(nodes[Int(places[1])])"
+            lines.append("slots \(nodes[Int(places[0])]) \(source) \(rangesText(slots))")
+        }
+        let body = lines.joined(separator: "\n") + "\n"
+        return body + "end \(String(SipHash.checksum.hash(body.utf8), radix: 16))\n"
+    }
+
+    /// Reads the stored form; a torn or altered text is refused by its last line.
+    package init(text: String) throws(PoolMapError) {
+        guard text.utf8.count <= Self.textLimit else { throw PoolMapError("the text is too long") }
+        let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
+        guard lines.count >= 5, lines.last == "", lines[lines.count - 2].hasPrefix("end ") else {
+            throw PoolMapError("the text is cut off")
+        }
+        guard lines[0] == "tessera-pool \(Self.textVersion)" else {
+            throw PoolMapError(
+                "'\(lines[0].prefix(32))' is not a pool's map of version \(Self.textVersion)"
+            )
+        }
+        let body = lines.dropLast(2).joined(separator: "\n") + "\n"
+        let sum = String(SipHash.checksum.hash(body.utf8), radix: 16)
+        guard lines[lines.count - 2] == "end \(sum)" else {
+            throw PoolMapError("the checksum does not match")
+        }
+        guard lines[1].hasPrefix("generation "), let generation = Int64(lines[1].dropFirst(11)),
+            lines[2].hasPrefix("phase "), let phase = Phase(rawValue: String(lines[2].dropFirst(6)))
+        else { throw PoolMapError("no generation and phase") }
+        var places = [Place?](repeating: nil, count: Self.slotCount)
+        for line in lines[3..<(lines.count - 2)] { try Self.read(line, into: &places) }
+        let read = places.compactMap { $0 }
+        try self.init(generation: generation, phase: phase, places: read)
+    }
+
+    private static func read(
+        _ line: Substring,
+        into places: inout [Place?]
+    ) throws(PoolMapError) {
+        let words = line.split(separator: " ", omittingEmptySubsequences: false)
+        guard words.count == 4, words[0] == "slots", let owner = CacheNode(words[1]) else {
+            throw PoolMapError("cannot read the line '\(line.prefix(80))'")
+        }
+        let source = words[2] == "-" ? nil : CacheNode(words[2])
+        guard words[2] == "-" || source != nil, source != owner else {
+            throw PoolMapError("'\(words[2])' is not a node to leave")
+        }
+        for part in words[3].split(separator: ",", omittingEmptySubsequences: false) {
+            let ends = part.split(separator: "-", maxSplits: 1).map { Int($0) }
+            guard let low = ends.first ?? nil, let high = ends.last ?? nil, low <= high, low >= 0,
+                high < slotCount
+            else { throw PoolMapError("'\(part)' is not a range of slots") }
+            for slot in low...high {
+                guard places[slot] == nil else { throw PoolMapError("slot \(slot) has two places") }
+                places[slot] = (owner, source)
+            }
+        }
+    }
+}
