@@ -61,7 +61,7 @@ package final class Database: @unchecked Sendable {
         for old in before.shards where map.shard(old.id) != old {
             guard map.shard(old.id).map({ $0.sameAddress(as: old) }) != true else { continue }
             guard let pool = pools.removeValue(forKey: old.id) else { continue }
-            loop.spawn { await pool.close() }
+            loop.spawn { await pool.retire() }
         }
     }
 

@@ -75,6 +75,8 @@ final class ExclusiveLane: Lane {
         }
     }
 
+    override var hasWaiting: Bool { !queue.isEmpty }
+
     override func failWaiting(_ error: DatabaseError) {
         timer.cancel()
         while let waiter = queue.popFirst() { waiter.finish(.failure(error)) }

@@ -36,6 +36,11 @@ class Lane {
     /// Fails whoever waits in the queue.
     func failWaiting(_ error: DatabaseError) { preconditionFailure("abstract") }
 
+    var hasWaiting: Bool { preconditionFailure("abstract") }
+
+    /// Whether nobody waits for anything.
+    final var isIdle: Bool { !hasWaiting && links.allSatisfy { !$0.isLeased && $0.inFlight == 0 } }
+
     func linkReady(_ link: PostgresLink) {
         downSince = nil
         work()

@@ -116,6 +116,22 @@ package final class PostgresPool: @unchecked Sendable {
         }
     }
 
+    /// Lets what is under way and what waits end, as long as that may take by the settings, then closes.
+    package func retire() async {
+        loop.assertOnLoop()
+        let patience =
+            settings.acquireTimeout + settings.statementTimeout + settings.answerGrace
+        let deadline = loop.milliseconds + patience.wholeMilliseconds
+        while ![reads, writes, exclusives].allSatisfy(\Lane.isIdle), loop.milliseconds < deadline {
+            await withUnsafeContinuation { continuation in
+                loop.after(Self.retirePoll) { continuation.resume() }
+            }
+        }
+        await close()
+    }
+
+    private static let retirePoll = Duration.milliseconds(10)
+
     /// Fails whoever waits, closes every connection, and returns when they are gone.
     package func close() async {
         loop.assertOnLoop()

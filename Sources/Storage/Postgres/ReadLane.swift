@@ -71,6 +71,8 @@ final class ReadLane: Lane {
         }
     }
 
+    override var hasWaiting: Bool { !queue.isEmpty }
+
     override func failWaiting(_ error: DatabaseError) {
         timer.cancel()
         while let query = queue.popFirst() { query.finish(.failure(error)) }

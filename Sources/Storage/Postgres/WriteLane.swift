@@ -68,6 +68,8 @@ final class WriteLane: Lane {
         }
     }
 
+    override var hasWaiting: Bool { !queue.isEmpty }
+
     override func failWaiting(_ error: DatabaseError) {
         timer.cancel()
         while let write = queue.popFirst() { write.fail(error) }

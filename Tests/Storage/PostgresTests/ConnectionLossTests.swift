@@ -120,6 +120,25 @@ import Testing
         }
     }
 
+    @Test func `a pool that retires lets what is under way end`() async throws {
+        try await withPool { pool in
+            _ = try await pool.write(["SELECT 1"])
+            async let reads = readTogether(pool, 3) { "SELECT \($0) FROM pg_sleep(0.3)" }
+            async let write = Result { try await pool.write(["SELECT pg_sleep(0.3)"]) }
+            async let step = Result {
+                try await pool.transaction { try await $0.query("SELECT pg_sleep(0.3)") }
+            }
+            try await pool.loop.sleep(for: .milliseconds(100))
+
+            await pool.retire()
+
+            let errors = await reads.map(\.error)
+            #expect(errors == [nil, nil, nil])
+            #expect(await write.error == nil)
+            #expect(await step.error == nil)
+        }
+    }
+
     /// Reads until one is answered, at most 30 s.
     private func untilAnswered(_ pool: PostgresPool) async throws -> Bool {
         for _ in 0..<300 {
