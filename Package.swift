@@ -153,7 +153,7 @@ let package = Package(
         storage("Counters", ["Database", "Postgres", "Sharding"], exclude: ["Migrations"]),
         storage(
             "Database",
-            ["Etcd", "EventLoops", "Postgres", "Sharding"],
+            ["Etcd", "EventLoops", "Postgres", "Sharding", logging],
             exclude: ["Migrations"]
         ),
         storage(

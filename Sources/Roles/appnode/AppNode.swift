@@ -37,7 +37,7 @@ final class AppNode: Role {
     // MARK: Start
 
     func start() async throws {
-        let databaseSettings = try settings.database
+        let databaseSettings = try settings.database.reporting(to: shared.log)
         let etcd = try EtcdSettings(settings.values)
         let (follower, map) = try await onLoop(loops[0]) { [loops, settings, shared] in
             let follower = MapFollower(

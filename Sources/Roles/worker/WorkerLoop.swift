@@ -33,7 +33,11 @@ final class WorkerLoop: @unchecked Sendable {
         log: Logger
     ) throws {
         self.loop = loop
-        let database = Database(loop: loop, map: map, settings: settings.database)
+        let database = Database(
+            loop: loop,
+            map: map,
+            settings: settings.database.reporting(to: log)
+        )
         self.database = database
         let cache = MemcachedClient(loop: loop, pools: settings.cachePools)
         let posts = PostsService(
