@@ -96,6 +96,9 @@ struct AppNodeSettings: Sendable {
         }
     }
 
+    /// Types that libvips reads only where it was built with libheif.
+    private static let readByHEIF = ["image/heic", "image/heif", "image/avif"]
+
     var instance: InstanceEntity {
         InstanceEntity(
             domain: domain,
@@ -105,7 +108,9 @@ struct AppNodeSettings: Sendable {
                 statusCharacters: PostsService.characterLimit,
                 attachments: PostsService.mediaLimit,
                 charactersPerURL: PostsService.charactersPerURL,
-                mediaTypes: MediaLimits.mediaTypes,
+                mediaTypes: MediaLimits.mediaTypes.filter {
+                    ImageProcessor.readsHEIC || !Self.readByHEIF.contains($0)
+                },
                 imageBytes: MediaLimits.imageBytes,
                 imagePixels: MediaLimits.imagePixels,
                 descriptionCharacters: MediaLimits.descriptionCharacters,

@@ -139,10 +139,16 @@ extension Call {
             try await database.write(on: actor, write.statements)
             return write.response
         }
-        if let earlier = try await idempotency.earlierAnswer(of: actor, in: database) {
-            return earlier
+        // Looked up while the answer is prepared, which writes nothing: a first request loses no time by it.
+        async let kept = idempotency.earlierAnswer(of: actor, in: database)
+        let prepared: Result<OnceWrite, any Error>
+        do {
+            prepared = .success(try await prepare())
+        } catch {
+            prepared = .failure(error)
         }
-        let write = try await prepare()
+        if let earlier = try await kept { return earlier }
+        let write = try prepared.get()
         do {
             let keep = idempotency.keep(write.response, of: actor)
             try await database.write(on: actor, [keep] + write.statements)
