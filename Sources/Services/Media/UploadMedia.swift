@@ -19,7 +19,12 @@ extension MediaService {
         let upload = try await receive(call)
         let response: Response
         do {
-            response = try await identified(call, by: upload).once(for: owner, in: database) {
+            // A photo is not worked through and stored again for an answer that has been given.
+            response = try await identified(call, by: upload).once(
+                for: owner,
+                in: database,
+                looksFirst: true
+            ) {
                 try await process(upload, owner: owner)
             }
         } catch {

@@ -128,10 +128,12 @@ extension Call {
     /// Writes and answers once for each `Idempotency-Key` of the actor; without a key, once for each request.
     ///
     /// `prepare` makes the answer and the statements without writing anything; what its statements refuse
-    /// is thrown as it is. All statements belong to the actor's bucket.
+    /// is thrown as it is. All statements belong to the actor's bucket. Where `prepare` is dear or leaves
+    /// something behind, `looksFirst` keeps it from running for an answer that has been given.
     package func once(
         for actor: some RoutedID,
         in database: Database,
+        looksFirst: Bool = false,
         _ prepare: () async throws -> OnceWrite
     ) async throws -> Response {
         guard let idempotency = try Idempotency(self) else {
@@ -139,15 +141,14 @@ extension Call {
             try await database.write(on: actor, write.statements)
             return write.response
         }
-        // Looked up while the answer is prepared, which writes nothing: a first request loses no time by it.
-        async let kept = idempotency.earlierAnswer(of: actor, in: database)
-        let prepared: Result<OnceWrite, any Error>
-        do {
-            prepared = .success(try await prepare())
-        } catch {
-            prepared = .failure(error)
+        if looksFirst, let earlier = try await idempotency.earlierAnswer(of: actor, in: database) {
+            return earlier
         }
-        if let earlier = try await kept { return earlier }
+        let (kept, prepared) = await both(
+            { try await idempotency.earlierAnswer(of: actor, in: database) },
+            prepare
+        )
+        if let earlier = try kept.get() { return earlier }
         let write = try prepared.get()
         do {
             let keep = idempotency.keep(write.response, of: actor)
@@ -172,6 +173,28 @@ extension Call {
                 headers: ["Retry-After": "1"]
             )
         }
+    }
+}
+
+/// Looks the kept answer up while the new one is prepared, which writes nothing: a first request loses no
+/// time by the look.
+private func both(
+    _ look: @escaping @Sendable () async throws -> Response?,
+    _ prepare: () async throws -> OnceWrite
+) async -> (kept: Result<Response?, any Error>, prepared: Result<OnceWrite, any Error>) {
+    await withTaskGroup(of: Result<Response?, any Error>.self) { group in
+        group.addTask { await outcome(look) }
+        let prepared = await outcome(prepare)
+        let kept = await group.next() ?? .success(nil)
+        return (kept, prepared)
+    }
+}
+
+private func outcome<T>(_ body: () async throws -> T) async -> Result<T, any Error> {
+    do {
+        return .success(try await body())
+    } catch {
+        return .failure(error)
     }
 }
 
