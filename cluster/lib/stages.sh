@@ -12,7 +12,7 @@ prepare_stages() {
     mkdir -p "$TESSERA_HOME"
     rm -rf "$LOGS"
     mkdir -p "$LOGS"
-    unset SHARDS APP_NODES WORKERS PORT_BASE HTTP_PORT HTTPS_PORT FEED_PUSH_THRESHOLD
+    unset SHARDS APP_NODES WORKERS COORDINATORS PORT_BASE HTTP_PORT HTTPS_PORT FEED_PUSH_THRESHOLD
     STAGE_PID=
     trap stop_everything EXIT
     trap 'exit 130' INT TERM

@@ -19,7 +19,7 @@ struct Shardctl: AsyncParsableCommand {
             """,
         subcommands: [
             InitCommand.self, StatusCommand.self, MapCommand.self, MigrateCommand.self,
-            ShardCommand.self, DoctorCommand.self,
+            ShardCommand.self, DoctorCommand.self, DeadCommand.self,
         ]
     )
 }

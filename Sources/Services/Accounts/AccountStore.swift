@@ -8,10 +8,6 @@ internal import Sharding
 struct AccountStore: Sendable {
     let database: Database
 
-    init(database: Database) {
-        self.database = database
-    }
-
     // MARK: Making
 
     /// New ids in a bucket.

@@ -47,7 +47,11 @@ extension MediaService {
 
     private static let details = [
         Parameter("description", .string, "What the photo shows, for those who cannot see it."),
-        Parameter("focus", .string, "The point that no crop may lose: x,y from -1 to 1, y upwards."),
+        Parameter(
+            "focus",
+            .string,
+            "The point that no crop may lose: x,y from -1 to 1, y upwards."
+        ),
     ]
 
     private func uploadEndpoint(

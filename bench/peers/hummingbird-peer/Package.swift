@@ -10,6 +10,7 @@ let package = Package(
         .executableTarget(
             name: "hummingbird-peer",
             dependencies: [.product(name: "Hummingbird", package: "hummingbird")],
-            path: "Sources/hello")
+            path: "Sources/hello"
+        )
     ]
 )

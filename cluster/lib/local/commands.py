@@ -22,7 +22,7 @@ def down():
         return
     # The balancer first, so that clients get refused connections and not broken ones.
     running = {name for name, process in supervisor.processes().items() if process["pid"]}
-    for group in ([layout.balancer], layout.app_nodes + layout.workers, layout.infrastructure):
+    for group in ([layout.balancer], layout.roles, layout.infrastructure):
         names = [node.name for node in group if node.name in running]
         if names:
             supervisor.stop_processes(names)
@@ -111,7 +111,7 @@ def logs(arguments):
 
 def restart(arguments):
     parser = argparse.ArgumentParser(prog="cluster/restart")
-    parser.add_argument("name", help="a process (app1) or a group (app, worker, shard, memcached)")
+    parser.add_argument("name", help="a process (app1) or a group (app, worker, coordinator, shard, memcached)")
     name = parser.parse_args(arguments).name
     layout = Layout.load()
     supervisor = Supervisor(layout)

@@ -132,7 +132,7 @@ def _openssl(folder, *arguments):
 def install_binaries(layout, build):
     """Copies roles that were built anew; the running cluster never runs from the build folder."""
     changed = []
-    for name in ("appnode", "worker", "shardctl", "loadgen"):
+    for name in ("appnode", "worker", "coordinator", "shardctl", "loadgen"):
         source, target = build / name, layout.binaries / name
         if not source.exists():
             continue

@@ -15,7 +15,7 @@ POSTGRES_BINARIES = pathlib.Path("/usr/lib/postgresql/15/bin")
 # Above this the kernel hands ports out to outgoing connections.
 EPHEMERAL_PORTS = 32768
 PORT_RANGE = 500
-MOST = {"shards": 64, "app_nodes": 40, "workers": 40}
+MOST = {"shards": 64, "app_nodes": 40, "workers": 40, "coordinators": 9}
 CACHE_POOLS = ("feed", "object", "session")
 NODES_PER_POOL = 2
 # A Unix socket's path may have 107 bytes; the longest name in the folder has about 20.
@@ -29,6 +29,8 @@ class Settings:
     shards: int = 4
     app_nodes: int = 2
     workers: int = 2
+    # One leads, the others stand by.
+    coordinators: int = 2
     port_base: int = 15000
     http_port: int = 8080
     https_port: int = 8443
@@ -168,22 +170,30 @@ class Layout:
                 for i in range(1, self.settings.workers + 1)]
 
     @property
+    def coordinators(self):
+        return [Node(f"coordinator{i}", 0, i, metrics_port=self.base + 350 + i)
+                for i in range(1, self.settings.coordinators + 1)]
+
+    @property
+    def roles(self):
+        """The processes that are ours, in the order in which they start."""
+        return [*self.app_nodes, *self.workers, *self.coordinators]
+
+    @property
     def infrastructure(self):
         return [self.etcd, *self.shards, *self.caches]
 
     @property
     def nodes(self):
         """Every process, in the order in which they start."""
-        return [*self.infrastructure, *self.app_nodes, *self.workers, self.balancer]
+        return [*self.infrastructure, *self.roles, self.balancer]
 
     @property
     def ports(self):
-        """Every port that the cluster listens on -> the process that does."""
-        ports = {node.port: node.name for node in self.nodes if node.port}
-        ports.update({node.metrics_port: node.name for node in self.nodes if node.metrics_port})
-        ports[self.etcd_peer_port] = "etcd"
-        ports[self.settings.https_port] = "haproxy"
-        return ports
+        """Every port that the cluster listens on, with the process that does."""
+        pairs = [(port, node.name) for node in self.nodes
+                 for port in (node.port, node.metrics_port) if port]
+        return [*pairs, (self.etcd_peer_port, "etcd"), (self.settings.https_port, "haproxy")]
 
     def shard_data(self, node):
         return database_home(self.home) / node.name

@@ -1,4 +1,4 @@
-"""App nodes and workers: their configuration, their readiness, and restarts that lose no request."""
+"""App nodes, workers and coordinators: their configuration, their readiness, and restarts that lose no request."""
 import json
 import os
 import subprocess
@@ -17,20 +17,22 @@ DRAIN_SECONDS = 20
 
 def write(layout):
     """Writes a file for each node; returns the names of those whose file changed."""
-    changed = []
+    texts = {}
     for node in layout.app_nodes:
-        text = render(
+        texts[node.name] = render(
             "appnode.yaml", port=node.port, public_url=layout.url, postgres_user="app",
             drain_seconds=DRAIN_SECONDS, **_shared(layout, node))
-        if write_if_changed(layout.config / f"{node.name}.yaml", text):
-            changed.append(node.name)
     for node in layout.workers:
-        text = render(
+        texts[node.name] = render(
             "worker.yaml", postgres_user="worker", public_url=layout.url,
             push_threshold=layout.settings.feed_push_threshold, drain_seconds=DRAIN_SECONDS,
             **_shared(layout, node))
-        if write_if_changed(layout.config / f"{node.name}.yaml", text):
-            changed.append(node.name)
+    for node in layout.coordinators:
+        texts[node.name] = render(
+            "coordinator.yaml", name=node.name, metrics_port=node.metrics_port,
+            postgres_password=layout.secrets / "postgres-mover", **_etcd(layout))
+    changed = [name for name, text in texts.items()
+               if write_if_changed(layout.config / f"{name}.yaml", text)]
     write_if_changed(layout.config / "shardctl.yaml", render("shardctl.yaml", **_etcd(layout)))
     return changed
 
@@ -103,7 +105,7 @@ def restart(layout, supervisor, node, seconds):
         balancer.wait_until_idle(layout, node, DRAIN_SECONDS)
     supervisor.stop_processes([node.name])
     supervisor.start_process(node.name)
-    if is_app or node in layout.workers:
+    if node in layout.roles:
         wait_ready(layout, supervisor, node, seconds)
     if is_app and balancer.set_state(layout, node, "ready"):
         balancer.wait_until_in_rotation(layout, node, seconds)

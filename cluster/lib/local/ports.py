@@ -11,9 +11,9 @@ def check(layout, ours):
     """Refuses to start if somebody else listens on a port of a process that does not run yet."""
     variables = {
         layout.settings.http_port: "HTTP_PORT", layout.settings.https_port: "HTTPS_PORT"}
-    if len(layout.ports) < 2 * len(layout.app_nodes) + len(layout.workers):
+    if len(dict(layout.ports)) < len(layout.ports):
         raise Failure("HTTP_PORT and HTTPS_PORT must differ from the cluster's other ports")
-    for port, name in layout.ports.items():
+    for port, name in layout.ports:
         if name in ours or not _is_taken(port):
             continue
         who = listener(port)

@@ -221,6 +221,12 @@ def _worker(layout, node):
             {"priority": 50, "stopsignal": "TERM"})
 
 
+def _coordinator(layout, node):
+    return (f"{quote(layout.binaries / 'coordinator')} --config"
+            f" {quote(layout.config / (node.name + '.yaml'))}",
+            {"priority": 55, "stopsignal": "TERM"})
+
+
 def _haproxy(layout, node):
     return (f"/usr/sbin/haproxy -W -f {quote(layout.config / 'haproxy.cfg')}",
             {"priority": 60, "stopsignal": "USR1", "stopwaitsecs": "10"})
@@ -228,7 +234,7 @@ def _haproxy(layout, node):
 
 _COMMANDS = {
     "etcd": _etcd, "shard": _shard, "memcached": _memcached, "app": _appnode,
-    "worker": _worker, "haproxy": _haproxy,
+    "worker": _worker, "coordinator": _coordinator, "haproxy": _haproxy,
 }
 
 

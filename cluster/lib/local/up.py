@@ -34,7 +34,7 @@ def _up():
     layout = Layout(settings, home)
     folders.check_space(home)
     _create(layout)
-    if not all(folders.has_role(layout, role) for role in ("appnode", "worker", "shardctl")):
+    if not all(folders.has_role(layout, role) for role in ("appnode", "worker", "coordinator", "shardctl")):
         raise Failure("the roles are not built; run cluster/up without SKIP_BUILD")
     supervisor = Supervisor(layout)
     ports.check(layout, _ours(supervisor))
@@ -121,13 +121,12 @@ def _prepare_map(layout):
 
 def _start_roles(layout, supervisor, changed):
     seconds = layout.settings.start_seconds
-    everyone = [*layout.app_nodes, *layout.workers]
-    started = [node for node in everyone if supervisor.start_process(node.name)]
+    started = [node for node in layout.roles if supervisor.start_process(node.name)]
     for node in started:
         nodes.wait_ready(layout, supervisor, node, seconds)
     if started:
         step(f"started: {', '.join(node.name for node in started)}")
-    for node in everyone:
+    for node in layout.roles:
         stale = node.name in changed or nodes.runs_old_binary(supervisor, layout, node)
         if stale and node not in started:
             nodes.restart(layout, supervisor, node, seconds)
@@ -148,7 +147,7 @@ def _start_balancer(layout, supervisor, changed):
 
 
 def _remove_surplus(layout, supervisor):
-    """Fewer app nodes or workers than before: the balancer has let go of them already."""
+    """Fewer app nodes, workers or coordinators than before: the balancer has let go of them already."""
     wanted = {node.name for node in layout.nodes}
     for name in sorted(set(supervisor.processes()) - wanted):
         supervisor.remove(name)
@@ -159,7 +158,8 @@ def _remove_surplus(layout, supervisor):
 def _tell(layout, kept):
     ready = "The cluster is ready" if not kept else "The cluster runs"
     counts = layout.settings
-    step(f"{ready}: {counts.shards} shards, {counts.app_nodes} app nodes, {counts.workers} workers")
+    step(f"{ready}: {counts.shards} shards, {counts.app_nodes} app nodes, {counts.workers} workers,"
+         f" {counts.coordinators} coordinators")
     print(f"""
   Address      {layout.url}
                {layout.secure_url}  (authority: {layout.tls / 'ca.pem'})
