@@ -11,7 +11,8 @@ import requests
 
 OUT_OF_BAND = "urn:ietf:wg:oauth:2.0:oob"
 SCOPES = "read write follow"
-PHOTO = pathlib.Path(__file__).resolve().parents[2] / "docs" / "sample.jpg"
+ROOT_FOLDER = pathlib.Path(__file__).resolve().parents[2]
+PHOTO = ROOT_FOLDER / "docs" / "sample.jpg"
 # How long effects may take on a busy machine before a test calls them lost.
 EFFECT_SECONDS = 30
 _numbers = itertools.count(1)

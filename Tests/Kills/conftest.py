@@ -28,3 +28,11 @@ def ana(site):
 @pytest.fixture
 def ben(site):
     return site.person()
+
+
+@pytest.fixture(autouse=True)
+def whole_cluster(cluster):
+    """Every test begins and ends with a cluster that serves."""
+    cluster.wait_until_ready()
+    yield
+    cluster.wait_until_ready()

@@ -13,7 +13,7 @@ step() { printf '[%3ds] %s\n' $(($(date +%s) - TESSERA_STARTED)) "$*"; }
 # One clear line that says what is wrong and what to do, and the end of the command.
 fail() {
     printf 'cluster: %s\n' "$*" >&2
-    exit 1
+    exit "${FAIL_STATUS:-1}"
 }
 
 # Runs a command of the Python half (cluster/lib/local).

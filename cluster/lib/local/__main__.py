@@ -1,7 +1,7 @@
 """Dispatches to the commands; every failure a person can mend ends as one line."""
 import sys
 
-from . import commands, up
+from . import commands, rebalance, up
 from .console import Failure, warn
 
 COMMANDS = {
@@ -12,6 +12,9 @@ COMMANDS = {
     "status": commands.status,
     "logs": commands.logs,
     "restart": commands.restart,
+    "grow": rebalance.grow,
+    "shrink": rebalance.shrink,
+    "replace": rebalance.replace,
 }
 
 
@@ -20,7 +23,7 @@ def main():
         COMMANDS[sys.argv[1]](sys.argv[2:])
     except Failure as failure:
         warn(failure)
-        sys.exit(1)
+        sys.exit(failure.status)
     except KeyboardInterrupt:
         sys.exit(130)
 

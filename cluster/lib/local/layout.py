@@ -15,6 +15,8 @@ POSTGRES_BINARIES = pathlib.Path("/usr/lib/postgresql/15/bin")
 # Above this the kernel hands ports out to outgoing connections.
 EPHEMERAL_PORTS = 32768
 PORT_RANGE = 500
+# Ports of shards are base + 201 up to 299, so a shard's number is at most 99.
+LARGEST_SHARD_NUMBER = 99
 MOST = {"shards": 64, "app_nodes": 40, "workers": 40, "coordinators": 9}
 CACHE_POOLS = ("feed", "object", "session")
 NODES_PER_POOL = 2
@@ -27,6 +29,8 @@ class Settings:
     """What a person chose; kept in the state folder so that the next run need not repeat it."""
 
     shards: int = 4
+    # Which shards there are; a number that was removed leaves a gap. Not for a person to set.
+    shard_numbers: tuple = ()
     app_nodes: int = 2
     workers: int = 2
     # One leads, the others stand by.
@@ -47,16 +51,18 @@ class Settings:
                 known = {field.name for field in dataclasses.fields(Settings)}
                 values = json.loads(file.read_text())
                 kept = Settings(**{key: values[key] for key in known & values.keys()})
+                kept.shard_numbers = tuple(kept.shard_numbers) or _first_numbers(kept.shards)
             except (ValueError, TypeError):
                 raise Failure(f"{file} is damaged; repair it or run cluster/destroy") from None
         settings = dataclasses.replace(kept) if kept else Settings()
         for field in dataclasses.fields(Settings):
             text = os.environ.get(field.name.upper())
-            if text:
+            if text and field.type is int:
                 if not text.isdecimal():
                     raise Failure(f"{field.name.upper()}={text} is not a number")
                 setattr(settings, field.name, int(text))
         settings.check(kept, home)
+        settings.shard_numbers = settings.shard_numbers or _first_numbers(settings.shards)
         return settings, kept
 
     def check(self, kept, home):
@@ -73,14 +79,16 @@ class Settings:
             raise Failure(
                 f"the cluster in {home} uses PORT_BASE={kept.port_base} and keeps it; for a second"
                 " cluster give a folder of its own in TESSERA_HOME")
-        if self.shards < kept.shards:
+        if self.shards < len(kept.shard_numbers):
             raise Failure(
-                f"this cluster has {kept.shards} shards, which hold data; SHARDS cannot go down to"
-                f" {self.shards}")
+                f"this cluster has {len(kept.shard_numbers)} shards; to go down to {self.shards} run"
+                f" cluster/shrink {len(kept.shard_numbers) - self.shards}")
 
     def keep(self, home):
         new = home / "settings.json.new"
-        new.write_text(json.dumps(dataclasses.asdict(self), indent=1) + "\n")
+        # What was asked for and is not there yet is not kept.
+        values = {**dataclasses.asdict(self), "shards": len(self.shard_numbers)}
+        new.write_text(json.dumps(values, indent=1) + "\n")
         new.replace(home / "settings.json")
 
 
@@ -147,8 +155,10 @@ class Layout:
 
     @property
     def shards(self):
-        return [Node(f"shard{i}", self.base + 200 + i, i)
-                for i in range(1, self.settings.shards + 1)]
+        return [self.shard(number) for number in self.settings.shard_numbers]
+
+    def shard(self, number):
+        return Node(f"shard{number}", self.base + 200 + number, number)
 
     @property
     def caches(self):
@@ -203,6 +213,10 @@ class Layout:
 
     def log(self, name):
         return self.logs / f"{name}.log"
+
+
+def _first_numbers(count):
+    return tuple(range(1, count + 1))
 
 
 def state_folder():

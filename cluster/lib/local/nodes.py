@@ -5,7 +5,7 @@ import subprocess
 import urllib.error
 import urllib.request
 
-from . import balancer
+from . import balancer, budget
 from .catalog import USER
 from .console import Failure
 from .layout import CACHE_POOLS
@@ -29,7 +29,7 @@ def write(layout):
             **_shared(layout, node))
     for node in layout.coordinators:
         texts[node.name] = render(
-            "coordinator.yaml", name=node.name, metrics_port=node.metrics_port,
+            "coordinator.yaml", coordinator=node.name, metrics_port=node.metrics_port,
             postgres_password=layout.secrets / "postgres-mover", **_etcd(layout))
     changed = [name for name, text in texts.items()
                if write_if_changed(layout.config / f"{name}.yaml", text)]
@@ -46,7 +46,7 @@ def _shared(layout, node):
         "postgres_password": layout.secrets / f"postgres-{role}",
         "objects": layout.objects,
         "token_keys": layout.secrets / "token-keys",
-        "loops": os.environ.get("TESSERA_LOOPS", "0"),
+        "loops": budget.loops(layout),
         **_etcd(layout), **caches,
     }
 

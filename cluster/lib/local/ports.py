@@ -14,7 +14,7 @@ def check(layout, ours):
     if len(dict(layout.ports)) < len(layout.ports):
         raise Failure("HTTP_PORT and HTTPS_PORT must differ from the cluster's other ports")
     for port, name in layout.ports:
-        if name in ours or not _is_taken(port):
+        if name in ours or is_free(port):
             continue
         who = listener(port)
         variable = variables.get(port, "PORT_BASE")
@@ -23,7 +23,7 @@ def check(layout, ours):
             f" stop that or choose another {variable}")
 
 
-def _is_taken(port):
+def is_free(port):
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -31,8 +31,8 @@ def _is_taken(port):
         except PermissionError:
             raise Failure(f"port {port} needs root; choose one above 1023") from None
         except OSError:
-            return True
-    return False
+            return False
+    return True
 
 
 def listener(port):

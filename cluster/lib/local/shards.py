@@ -52,6 +52,13 @@ def _initdb(layout, node):
     new.rename(data)
 
 
+def delete(layout, node):
+    """Deletes the data of a shard that has no bucket any more."""
+    data = layout.shard_data(node)
+    if data.exists():
+        _as_owner(["rm", "-rf", "--", str(data)], f"deleting the data of {node.name}")
+
+
 def _owner(user):
     entry = pwd.getpwnam(user)
     return entry.pw_uid, entry.pw_gid

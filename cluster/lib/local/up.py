@@ -2,7 +2,7 @@
 import errno
 import os
 
-from . import accounts, balancer, catalog, folders, nodes, ports, shards
+from . import accounts, balancer, budget, catalog, folders, nodes, ports, rebalance, shards
 from .console import Failure, step
 from .layout import CHECKOUT, Layout, Settings, state_folder
 from .processes import Supervisor, wait_for
@@ -15,6 +15,7 @@ def check():
     _check_checkout(home)
     folders.check_space(home)
     layout = Layout(settings, home)
+    budget.check(layout)
     ports.check(layout, _ours(Supervisor(layout)))
 
 
@@ -50,13 +51,11 @@ def _up():
 
     _start_infrastructure(layout, supervisor)
     _prepare_map(layout)
-    for node in layout.shards[kept.shards if kept else settings.shards:]:
-        step(f"{node.name}: prepared; it owns no bucket until the coordinator moves some to it,"
-             " which is not part of this version")
     _start_roles(layout, supervisor, changed_nodes)
     _start_balancer(layout, supervisor, balancer_changed)
     _remove_surplus(layout, supervisor)
     accounts.create_administrator(layout)
+    _grow(layout, supervisor)
     _tell(layout, kept)
 
 
@@ -155,10 +154,20 @@ def _remove_surplus(layout, supervisor):
         step(f"{name}: stopped and removed")
 
 
+def _grow(layout, supervisor):
+    """SHARDS above what there is: the new ones join as by cluster/grow."""
+    more = layout.settings.shards - len(layout.settings.shard_numbers)
+    pending = rebalance.Task.pending(layout)
+    if pending:
+        step(f"{pending} was begun and is not finished; run {pending.command} to go on")
+    elif more > 0:
+        rebalance.grow_by(layout, supervisor, more)
+
+
 def _tell(layout, kept):
     ready = "The cluster is ready" if not kept else "The cluster runs"
     counts = layout.settings
-    step(f"{ready}: {counts.shards} shards, {counts.app_nodes} app nodes, {counts.workers} workers,"
+    step(f"{ready}: {len(counts.shard_numbers)} shards, {counts.app_nodes} app nodes, {counts.workers} workers,"
          f" {counts.coordinators} coordinators")
     print(f"""
   Address      {layout.url}

@@ -1,0 +1,330 @@
+"""grow, shrink and replace: shards come and go while the cluster serves.
+
+What was begun is written down first (`rebalance.json` in the state folder), and every step may be done again:
+the same command, run again after it was killed anywhere, goes on to the end. Nothing else is begun before.
+"""
+import argparse
+import contextlib
+import dataclasses
+import json
+import shutil
+import subprocess
+
+from . import budget, nodes, ports, shards
+from .console import REFUSED, UNAVAILABLE, UNFINISHED, USAGE, Failure, confirm, step
+from .folders import FREE_BYTES
+from .layout import CHECKOUT, LARGEST_SHARD_NUMBER, MOST, Layout
+from .processes import Supervisor, wait_for
+
+# A fresh shard with its schemas, and the WAL that a copy leaves until it is recycled.
+NEW_SHARD_BYTES = 192 << 20
+# Plans carried out before what is left over is called a failure: users go on writing while buckets move.
+MOST_PLANS = 5
+# How long nodes may take to let go of a shard that has left the map.
+RELEASE_SECONDS = 30
+
+
+@dataclasses.dataclass
+class Task:
+    """What was begun, by which command, and the numbers of the shards that come and of those that go."""
+
+    command: str
+    coming: list
+    leaving: list
+
+    @staticmethod
+    def pending(layout):
+        try:
+            return Task(**json.loads(_file(layout).read_text()))
+        except FileNotFoundError:
+            return None
+        except (ValueError, TypeError):
+            raise Failure(f"{_file(layout)} is damaged; compare shardctl status with cluster/status,"
+                          " then delete it", REFUSED) from None
+
+    def keep(self, layout):
+        new = _file(layout).with_suffix(".new")
+        new.write_text(json.dumps(dataclasses.asdict(self)) + "\n")
+        new.replace(_file(layout))
+
+    def __str__(self):
+        parts = []
+        if self.coming:
+            parts.append("adds " + ", ".join(f"s{number}" for number in self.coming))
+        if self.leaving:
+            parts.append("removes " + ", ".join(f"s{number}" for number in self.leaving))
+        return f"{self.command} ({' and '.join(parts)})"
+
+
+def _file(layout):
+    return layout.home / "rebalance.json"
+
+
+# MARK: Commands
+
+def grow(arguments):
+    options = _options("grow", "Adds shards and gives them their share of the buckets.", arguments,
+                       count="how many shards to add")
+    layout, supervisor = _running()
+    _carry_out(layout, supervisor, _grow, options.count, options.yes)
+
+
+def shrink(arguments):
+    options = _options("shrink", "Empties the last shards and removes their servers.", arguments,
+                       count="how many shards to remove")
+    layout, supervisor = _running()
+    _carry_out(layout, supervisor, _shrink, options.count, options.yes)
+
+
+def replace(arguments):
+    options = _options("replace", "Moves everything of one shard to a new server and removes the old one.",
+                       arguments, shard="the shard, such as s2")
+    layout, supervisor = _running()
+    _carry_out(layout, supervisor, _replace, _number(options.shard), options.yes)
+
+
+def grow_by(layout, supervisor, count):
+    """For `cluster/up` with more SHARDS than there are."""
+    _carry_out(layout, supervisor, _grow, count, yes=True)
+
+
+def _options(name, description, arguments, count=None, shard=None):
+    parser = argparse.ArgumentParser(
+        prog=f"cluster/{name}", description=description,
+        epilog="Run again after an interruption, it goes on. Exit status: 0 done; 64 wrong usage; 65 refused"
+               " before anything was changed; 69 a part does not answer; 75 not finished: run it again.")
+    if count:
+        parser.add_argument("count", nargs="?", type=int, default=1, help=f"{count} (1)")
+    if shard:
+        parser.add_argument("shard", help=shard)
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    try:
+        options = parser.parse_args(arguments)
+    except SystemExit as end:
+        raise SystemExit(USAGE if end.code else 0) from None
+    if count and options.count < 1:
+        raise Failure("the number of shards must be 1 or more", USAGE)
+    return options
+
+
+def _running():
+    layout = Layout.load()
+    supervisor = Supervisor(layout)
+    if not supervisor.alive:
+        raise Failure("the cluster is down; cluster/up starts it", UNAVAILABLE)
+    return layout, supervisor
+
+
+# MARK: Choosing
+
+def _grow(layout, count):
+    return Task(_command_of(_grow, count), _new_numbers(layout, count), [])
+
+
+def _shrink(layout, count):
+    numbers = layout.settings.shard_numbers
+    if count >= len(numbers):
+        raise Failure(f"there are {len(numbers)} shards, and one must stay", REFUSED)
+    return Task(_command_of(_shrink, count), [], sorted(numbers)[-count:])
+
+
+def _replace(layout, number):
+    if number not in layout.settings.shard_numbers:
+        names = ", ".join(f"s{number}" for number in layout.settings.shard_numbers)
+        raise Failure(f"there is no shard s{number}; there are {names}", USAGE)
+    return Task(_command_of(_replace, number), _new_numbers(layout, 1), [number])
+
+
+def _command_of(choose, argument):
+    """What a person types for it, and types again when it was interrupted."""
+    if choose is _replace:
+        return f"cluster/replace s{argument}"
+    return f"cluster/{'grow' if choose is _grow else 'shrink'} {argument}"
+
+
+def _number(name):
+    text = name.removeprefix("shard").removeprefix("s")
+    if not text.isdecimal():
+        raise Failure(f"{name} is no shard's name, such as s2", USAGE)
+    return int(text)
+
+
+def _new_numbers(layout, count):
+    """Numbers that were never used, while there are any."""
+    used = set(layout.settings.shard_numbers)
+    if len(used) + count > MOST["shards"]:
+        raise Failure(f"a local cluster has at most {MOST['shards']} shards", REFUSED)
+    fresh = list(range(max(used) + 1, LARGEST_SHARD_NUMBER + 1))
+    gaps = [number for number in range(1, max(used)) if number not in used]
+    return (fresh + gaps)[:count]
+
+
+# MARK: Doing
+
+def _carry_out(layout, supervisor, choose, argument, yes):
+    task = Task.pending(layout)
+    if task:
+        # Who they are was chosen the first time; asked for again, it goes on.
+        if task.command != _command_of(choose, argument):
+            raise Failure(f"{task} was begun and is not finished; run {task.command} first", REFUSED)
+        step(f"going on with {task}")
+    else:
+        task = choose(layout, argument)
+        _preflight(layout, task)
+        confirm(f"{task}. This moves data; users go on meanwhile.", yes)
+        task.keep(layout)
+    try:
+        _do(layout, supervisor, task)
+    except (Failure, KeyboardInterrupt) as problem:
+        why = f"{problem}" or "interrupted"
+        raise Failure(f"{task.command} is not finished: {why}; nothing is lost; when that is mended, run it"
+                      " again and it goes on", UNFINISHED) from None
+    _file(layout).unlink()
+    step(f"done: {len(layout.settings.shard_numbers)} shards, the buckets are where they belong")
+
+
+def _preflight(layout, task):
+    """Everything that can be refused before anything is changed."""
+    budget.check(layout)
+    ready = nodes.answers(f"{layout.url}/readyz")
+    if ready != 200:
+        raise Failure(f"the cluster does not serve ({layout.url}/readyz answers {ready});"
+                      " see cluster/status", UNAVAILABLE)
+    run = _shardctl(layout, "doctor")
+    if run.returncode:
+        lines = (run.stdout + run.stderr).strip().splitlines()
+        raise Failure(f"shardctl doctor finds something to mend first: {lines[0] if lines else '?'}",
+                      REFUSED)
+    coming = [layout.shard(number) for number in task.coming]
+    for node in coming:
+        if not ports.is_free(node.port):
+            who = ports.listener(node.port)
+            raise Failure(f"port {node.port} (for {node.name}) is taken{f' by {who}' if who else ''};"
+                          " stop that first", REFUSED)
+    _check_disk(layout, task)
+
+
+def _check_disk(layout, task):
+    """While buckets move their rows are there twice."""
+    sizes = {node.index: int(shards.psql(
+        layout, node, "SELECT pg_database_size(current_database())")) for node in layout.shards}
+    staying = len(sizes) + len(task.coming) - len(task.leaving)
+    moved = sum(sizes[number] for number in task.leaving)
+    if not task.leaving:
+        moved = sum(sizes.values()) * len(task.coming) // staying
+    needed = 2 * moved + NEW_SHARD_BYTES * len(task.coming) + FREE_BYTES
+    free = shutil.disk_usage(layout.home).free
+    if free < needed:
+        raise Failure(f"only {free >> 20} MB are free on the disk of {layout.home}, {needed >> 20} MB are"
+                      " needed while the buckets move; free some", REFUSED)
+
+
+def _do(layout, supervisor, task):
+    for number in task.coming:
+        _start_server(layout, supervisor, number)
+    known = _map(layout)
+    for number in task.coming:
+        _run(layout, "shard", "add", f"s{number}", "--address", f"127.0.0.1:{layout.shard(number).port}",
+             "--migrations", str(CHECKOUT / "Sources"))
+    leaving = [number for number in task.leaving if f"s{number}" in known]
+    for number in leaving:
+        _run(layout, "shard", "drain", f"s{number}")
+    _move(layout, leaving)
+    for number in leaving:
+        _run(layout, "shard", "remove", f"s{number}", "--yes")
+    for number in task.leaving:
+        _remove_server(layout, supervisor, number)
+    _run(layout, "doctor")
+
+
+def _start_server(layout, supervisor, number):
+    """A PostgreSQL server of its own initdb, bare: shardctl makes a shard of it."""
+    if number not in layout.settings.shard_numbers:
+        layout.settings.shard_numbers = (*layout.settings.shard_numbers, number)
+        layout.settings.keep(layout.home)
+    node = layout.shard(number)
+    made = shards.create(layout)
+    if made:
+        step(f"databases created: {', '.join(made)}")
+    supervisor.write()
+    supervisor.adopt()
+    if supervisor.start_process(node.name):
+        step(f"started: {node.name}")
+    wait_for(lambda: shards.ready(layout, node), layout.settings.start_seconds, node.name,
+             layout.log(node.name))
+
+
+def _move(layout, leaving):
+    """Plans are carried out until nothing is left to move: users go on writing, so that one may not do."""
+    for _ in range(MOST_PLANS):
+        if _planned(layout) == 0:
+            break
+        _run(layout, "apply", "--wait", "--yes")
+    held = {name: shard.get("buckets") for name, shard in _map(layout).items()}
+    for number in leaving:
+        if held.get(f"s{number}"):
+            raise Failure(f"s{number} still has {held[f's{number}']} buckets; see shardctl status")
+
+
+def _planned(layout):
+    """How many buckets a plan of now would move."""
+    run = _shardctl(layout, "plan", "--json")
+    if run.returncode:
+        raise Failure(f"shardctl plan: {_last_line(run)}")
+    return json.loads(run.stdout)["buckets"]
+
+
+def _map(layout):
+    """The shards that the map knows, by name."""
+    run = _shardctl(layout, "shard", "list", "--json")
+    if run.returncode:
+        raise Failure(f"shardctl shard list: {_last_line(run)}")
+    return {shard["shard"]: shard for shard in json.loads(run.stdout)["shards"]}
+
+
+def _remove_server(layout, supervisor, number):
+    """The server of a shard that the map has let go, and its data, which nobody owns any more."""
+    node = layout.shard(number)
+    # A node that never lets go is not worth an end: its next query to this server fails and it re-routes.
+    with contextlib.suppress(Failure):
+        wait_for(lambda: not _clients(layout, node), RELEASE_SECONDS, f"the nodes' leave from {node.name}",
+                 layout.log(node.name))
+    numbers = tuple(one for one in layout.settings.shard_numbers if one != number)
+    layout.settings.shard_numbers = numbers
+    if node.name in supervisor.processes():
+        supervisor.remove(node.name)
+    layout.settings.keep(layout.home)
+    supervisor.write()
+    shards.delete(layout, node)
+    step(f"{node.name}: server stopped, its data deleted")
+
+
+def _clients(layout, node):
+    """App nodes and workers that are connected; none when the server is not there."""
+    if not shards.ready(layout, node):
+        return 0
+    return int(shards.psql(
+        layout, node, "SELECT count(*) FROM pg_stat_activity WHERE usename IN ('app', 'worker')"))
+
+
+# MARK: shardctl
+
+def _run(layout, *arguments):
+    """Runs shardctl, whose own lines and bars are shown."""
+    run = subprocess.run(_command(layout, arguments), stderr=subprocess.PIPE, text=True, check=False)
+    if run.returncode:
+        raise Failure(f"shardctl {' '.join(arguments[:2])}: {_last_line(run)}")
+
+
+def _shardctl(layout, *arguments):
+    return subprocess.run(_command(layout, arguments), capture_output=True, text=True, check=False)
+
+
+def _command(layout, arguments):
+    return [str(layout.binaries / "shardctl"), *arguments, "--config",
+            str(layout.config / "shardctl.yaml")]
+
+
+def _last_line(run):
+    lines = ((run.stderr or "") or (run.stdout or "")).strip().splitlines()
+    return lines[-1] if lines else f"exit status {run.returncode}"
