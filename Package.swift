@@ -318,6 +318,7 @@ let package = Package(
                 "TestSupport", logging,
             ]
         ),
+        tests("Control", "Coordination", ["Coordination", "JSON", "Sharding", "Simulation"]),
         tests("Services", "Contracts", ["Contracts", "JSON"]),
         tests(
             "Services",

@@ -83,6 +83,7 @@ package struct BucketMove: Sendable, Equatable {
             guard turn == self.turn, isWaiting else { return [] }
             return waitIsOver()
         case .abortAsked(let reason): return abort(reason)
+        case .retireAsked: return retireNow()
         case .rollbackAsked(let id): return rollBack(as: id)
         case .rollbackEnded(let step): return rollbackEnded(step)
         }
@@ -139,6 +140,12 @@ package struct BucketMove: Sendable, Equatable {
             if step.isPause { return [.note] + giveUp() }
             return [.journal] + perform(.undo)
         }
+    }
+
+    private mutating func retireNow() -> [MoveEffect] {
+        guard step == .reverseSync, handedTo == nil, retained < policy.retention else { return [] }
+        retained = policy.retention
+        return [.note] + perform(.stopReverse)
     }
 
     private mutating func rollBack(as id: MoveID) -> [MoveEffect] {

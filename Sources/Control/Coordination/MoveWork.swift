@@ -166,6 +166,8 @@ package enum MoveEvent: Hashable, Sendable {
     /// The time of that turn is over.
     case waited(turn: Int)
     case abortAsked(reason: String)
+    /// The retention is to end now: the operator says so, or another move needs the buckets.
+    case retireAsked
     /// The operator wants the buckets back; the rollback will have that name.
     case rollbackAsked(as: MoveID)
     /// The move that rolls this one back has come to that final step.

@@ -1,19 +1,9 @@
 import Glibc
 
-/// Where buckets go: a first placement by weighted rendezvous, and plans that move the fewest buckets.
+/// Where buckets go at first: by weighted rendezvous. Afterwards only plans move them, see `Coordination`.
 ///
-/// Every answer is a pure function of its inputs: same input, same plan, on every machine.
+/// The answer is a pure function of its input: the same on every machine.
 package enum Placement {
-    /// One bucket that changes its shard.
-    package struct Move: Hashable, Sendable {
-        package let bucket: BucketID
-        package let from: ShardID
-        package let to: ShardID
-    }
-
-    /// A new shard takes at most this multiple of its share.
-    package static let moveBound = 1.05
-
     /// The first map: each bucket goes to the shard which scores highest for it and still has room.
     ///
     /// Room is the shard's share by weight, so that no shard starts with more than one bucket above it; plain
@@ -39,43 +29,6 @@ package enum Placement {
             entries.append(.init(shard: shards[place].id, region: shards[place].region))
         }
         return try ShardMap(generation: 1, entries: entries, shards: shards)
-    }
-
-    /// The moves that bring a shard, which has a record but no buckets yet, to its share: all of them go to
-    /// it, each from the shard that is then the fullest of its region.
-    package static func plan(filling id: ShardID, in map: ShardMap) -> [Move] {
-        guard let new = map.shard(id) else { return [] }
-        let peers = map.shards.filter { $0.region == new.region && $0.weight > 0 }
-        var owned: [ShardID: [BucketID]] = [:]
-        for bucket in BucketID.all where map[bucket].region == new.region {
-            owned[map[bucket].shard, default: []].append(bucket)
-        }
-        let total = owned.values.reduce(0) { $0 + $1.count }
-        let weights = peers.reduce(0) { $0 + $1.weight }
-        guard weights > 0 else { return [] }
-        let share = Double(total) * Double(new.weight) / Double(weights)
-        let rounded = share.rounded()
-        let target = Int(rounded <= share * moveBound ? rounded : share.rounded(.down))
-        let held = owned[id]?.count ?? 0
-
-        var moves: [Move] = []
-        for _ in 0..<max(0, target - held) {
-            let donor = peers.filter { $0.id != id && !(owned[$0.id] ?? []).isEmpty }.max {
-                let a = load($0, owned), b = load($1, owned)
-                return a == b ? $0.id > $1.id : a < b
-            }
-            guard let donor, let buckets = owned[donor.id] else { break }
-            let best = buckets.indices.max {
-                score(buckets[$0], new) < score(buckets[$1], new)
-            }!
-            moves.append(Move(bucket: buckets[best], from: donor.id, to: id))
-            owned[donor.id]!.remove(at: best)
-        }
-        return moves.sorted { $0.bucket < $1.bucket }
-    }
-
-    private static func load(_ shard: ShardRecord, _ owned: [ShardID: [BucketID]]) -> Double {
-        Double(owned[shard.id]?.count ?? 0) / Double(shard.weight)
     }
 
     /// Whole shares by largest remainder; ties go to the smaller name.

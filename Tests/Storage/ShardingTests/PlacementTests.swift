@@ -40,50 +40,6 @@ struct PlacementTests {
         #expect(map.buckets(of: three[3].id).isEmpty)
     }
 
-    @Test func `adding a shard moves at most 1,05 times its share, up to 1,000 shards`() throws {
-        var map = try Placement.firstMap(shards: shards(1))
-
-        for count in 2...1_000 {
-            let new = shard(count)
-            map.put(new)
-            let moves = Placement.plan(filling: new.id, in: map)
-            for move in moves {
-                try #require(map[move.bucket].shard == move.from)
-                map[move.bucket].shard = move.to
-            }
-            let bound = Placement.moveBound * Double(BucketID.count) / Double(count)
-            try #require(Double(moves.count) <= bound, "at \(count) shards")
-            try #require(moves.count >= BucketID.count / count, "at \(count) shards")
-            try #require(Set(moves.map(\.bucket)).count == moves.count)
-            let held = bucketsHeld(map)
-            try #require(held.max()! <= BucketID.count / count + 2, "at \(count) shards")
-        }
-    }
-
-    @Test func `a plan moves buckets to the new shard only and repeats itself`() throws {
-        var map = try Placement.firstMap(shards: shards(4))
-        map.put(shard(5))
-
-        let plan = Placement.plan(filling: shard(5).id, in: map)
-
-        #expect(plan.allSatisfy { $0.to == shard(5).id && $0.from != $0.to })
-        #expect(plan == Placement.plan(filling: shard(5).id, in: map))
-        #expect(plan.count == 205)
-    }
-
-    @Test func `a plan leaves the buckets of another region alone`() throws {
-        let north = try #require(Region("north"))
-        var all = shards(2)
-        all[1].region = north
-        var map = try Placement.firstMap(shards: all)
-        map.put(shard(3))
-
-        let plan = Placement.plan(filling: shard(3).id, in: map)
-
-        #expect(plan.count == 256)
-        #expect(plan.allSatisfy { $0.from == all[0].id })
-    }
-
     @Test func `no map without a shard that takes buckets`() {
         var idle = shards(1)
         idle[0].weight = 0
