@@ -28,7 +28,7 @@ struct OutageTests {
             try await wait(on: database) { downLog.lastSuccess > max(refused, downLog.lastFailure) }
             downLog.isEnough = true
             upLog.isEnough = true
-            try await (downEnds, upEnds)
+            _ = try await (downEnds, upEnds)
         }
 
         #expect(upLog.failures.isEmpty, "the other shard's keys: \(upLog.failures.prefix(3))")
