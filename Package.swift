@@ -169,6 +169,7 @@ let package = Package(
 
         // Control
         control("Coordination", ["JSON", "Sharding"]),
+        control("Movement", ["Administration", "Coordination", "EventLoops", "Sharding"]),
         control("Journals", ["Etcd", "EventLoops", "JSON", "Sharding"]),
 
         // Services
