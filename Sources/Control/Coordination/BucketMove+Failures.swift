@@ -40,11 +40,10 @@ extension BucketMove {
         case .lost: return copyAgain(failure.message)
         case .transient:
             guard tries < policy.tryLimit else { return takeBack(failure.message) }
-            if work == .copy || work == .openStream {
-                // The snapshot may have gone with the connection that failed.
-                guard copies < policy.copyLimit else { return takeBack(failure.message) }
-                copies += 1
-                return again(.openStream)
+            switch work {
+            // The snapshot may have gone with the connection that failed.
+            case .openStream, .copy: return openStream(after: backOff(tries))
+            default: break
             }
             return again(work)
         }
@@ -56,6 +55,6 @@ extension BucketMove {
         in work: MoveWork
     ) -> [MoveEffect] {
         if failure.kind == .transient, tries < policy.tryLimit { return again(work) }
-        return perform(.stopReverse)
+        return retire()
     }
 }

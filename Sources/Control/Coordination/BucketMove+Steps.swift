@@ -13,13 +13,13 @@ extension BucketMove {
         case (.prepareTarget, .epochs(let epochs)):
             self.epochs = epochs
             return prepared()
-        case (.openStream, _):
+        case (.openStream, _) where step <= .prepared:
             step = .copying
-            return [.journal] + perform(.copy)
+            return [.journal] + perform(.copy(run: copies))
         case (.copy, .copied(let rows, let bytes)):
             (self.rows, self.bytes) = (rows, bytes)
             step = .catchingUp
-            return [.journal] + perform(.attachStream)
+            return [.journal] + perform(.attachStream(run: copies))
         case (.attachStream, _): return perform(.measureLag)
         case (.measureLag, .lag(let bytes, let oldestWriter)):
             return lagMeasured(bytes, oldestWriter)
@@ -75,7 +75,7 @@ extension BucketMove {
         case (.measureReverse, _): return wait(nextSlice, then: .measureReverse)
         case (.stopReverse, _):
             hasReverse = false
-            return retire()
+            return [.note] + perform(.clean(epochs))
         case (.clean, _):
             let again = step.isFinal
             step = .cleaned
@@ -102,28 +102,29 @@ extension BucketMove {
         switch step {
         case .planned, .prechecked:
             step = isRollback ? .catchingUp : .prepared
-            return [.journal] + (isRollback ? perform(.measureLag) : openStream())
+            return isRollback ? [.journal] + perform(.measureLag) : openStream()
         case .prepared, .copying: return openStream()
-        default: return isRollback ? perform(.measureLag) : perform(.attachStream)
+        default: return isRollback ? perform(.measureLag) : perform(.attachStream(run: copies))
         }
     }
 
-    mutating func openStream() -> [MoveEffect] {
+    /// The next run of the copy, which is in the journal before it begins: no two coordinators use the same.
+    mutating func openStream(after pause: Duration? = nil) -> [MoveEffect] {
         guard copies < policy.copyLimit else {
             return takeBack("the copy was started \(copies) times; last: \(trouble ?? "-")")
         }
         copies += 1
+        step = .prepared
         mustCopyAgain = false
         digest = nil
-        return perform(.openStream)
+        let work = MoveWork.openStream(run: copies)
+        return [.journal] + (pause.map { wait($0, then: work) } ?? perform(work))
     }
 
     /// The copy is of no use: from the start, or not at all when it came to nothing too often.
     mutating func copyAgain(_ reason: String) -> [MoveEffect] {
         trouble = reason
-        guard !isRollback else { return takeBack(reason) }
-        step = .prepared
-        return [.journal] + openStream()
+        return isRollback ? takeBack(reason) : openStream()
     }
 
     /// Takes everything back; the source owns the buckets and is not fenced.
@@ -203,16 +204,17 @@ extension BucketMove {
         min(policy.retentionSlice, max(policy.retention - retained, .zero))
     }
 
-    private mutating func retire() -> [MoveEffect] {
+    /// No way back from here, which the journal knows before anything is removed.
+    mutating func retire() -> [MoveEffect] {
         step = .retired
-        return [.journal] + perform(.clean(epochs))
+        return [.journal] + perform(hasReverse ? .stopReverse : .clean(epochs))
     }
 
     mutating func waitIsOver() -> [MoveEffect] {
         guard let work = doing else { return [] }
         if step == .reverseSync, case .measureReverse = work {
             retained += nextSlice
-            if retained >= policy.retention { return [.note] + perform(.stopReverse) }
+            if retained >= policy.retention { return retire() }
             return [.note] + perform(work)
         }
         return perform(work)

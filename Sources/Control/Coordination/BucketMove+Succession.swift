@@ -39,7 +39,7 @@ extension BucketMove {
             guard step < .released else { return lookAgain("the source owns what it released") }
             if step >= .fencing { return giveUp() }
             self.epochs = epochs
-            return begin(from: seen)
+            return begin(from: source)
         default:
             if step <= .prechecked { return perform(.precheck) }
             return lookAgain("the source's owner rows are not this move's")
@@ -58,39 +58,34 @@ extension BucketMove {
     }
 
     /// The source owns the buckets, and no fence is on its way.
-    private mutating func begin(from seen: ObservedMove) -> [MoveEffect] {
+    private mutating func begin(
+        from source: ObservedMove.Side
+    ) -> [MoveEffect] {
         if undoing != nil {
-            return step <= .prechecked && copies == 0 && !seen.hasLeftovers
-                ? end(undone: undoing!) : perform(.undo)
+            return step == .planned ? end(undone: undoing!) : perform(.undo)
         }
         switch step {
         case .planned, .prechecked: return perform(.precheck)
         case .prepared, .copying: return perform(.prepareTarget)
         default:
-            guard let target = seen.target else { return lookAgain("the target does not answer") }
-            if !isRollback, !(source(of: seen) && target.hasSubscription) {
-                // A slot without its subscription may have been read past the copy by nobody, but a
-                // subscription without its slot has lost what came since.
-                if !source(of: seen) { return copyAgain("the slot is gone") }
-            }
+            // A subscription can be made again, but a slot that is gone has taken with it what came since.
+            if !isRollback, !source.hasSlot { return copyAgain("the slot is gone") }
             return perform(.prepareTarget)
         }
     }
-
-    private func source(of seen: ObservedMove) -> Bool { seen.source?.hasSlot ?? false }
 
     /// From a step after the release, by the journal alone.
     private mutating func goOn() -> [MoveEffect] {
         switch step {
         case .activated: return perform(.publish(owner: spec.target, epochs.map(\.next)))
         case .published: return perform(.settleSource(present))
-        case .reverseSync: return perform(hasReverse ? .measureReverse : .stopReverse)
-        default: return perform(.clean(epochs))
+        case .reverseSync: return perform(.measureReverse)
+        default: return perform(hasReverse ? .stopReverse : .clean(epochs))
         }
     }
 
     private mutating func lookForLeftovers(_ seen: ObservedMove) -> [MoveEffect] {
-        if seen.hasLeftovers {
+        if seen.hasLeftovers || seen.isExpected(by: spec.id) {
             return perform(step == .cleaned ? .clean(epochs) : .undo)
         }
         doing = nil
@@ -99,11 +94,17 @@ extension BucketMove {
 }
 
 extension ObservedMove {
-    /// Something of the move's is left on a side that answers.
+    /// Something of a finished move's is left on a side that answers.
     package var hasLeftovers: Bool {
         [source, target].contains { side in
             guard let side else { return false }
             return side.hasSlot || side.hasSubscription || side.hasOther
         }
+    }
+
+    /// The target's owner rows still wait for the move.
+    func isExpected(by move: MoveID) -> Bool {
+        target?.owners.contains { $0?.state == .incoming && $0?.attempt == move.description }
+            ?? false
     }
 }

@@ -20,7 +20,7 @@ package struct BucketMove: Sendable, Equatable {
     package internal(set) var attempt = 0
     /// The epochs at which the source owns the buckets, or owned them; empty until it has been asked.
     package internal(set) var epochs: [Epoch] = []
-    /// How often the copy was started.
+    /// The last run of the copy, which is how often it was started; 0 before the first.
     package internal(set) var copies = 0
     package internal(set) var rows: Int64 = 0
     package internal(set) var bytes: Int64 = 0
@@ -108,7 +108,7 @@ package struct BucketMove: Sendable, Equatable {
 
     private func limit(of work: MoveWork) -> Duration? {
         switch work {
-        case .copy, .verify, .clean, .undo, .openStream: nil
+        case .openStream, .copy, .verify, .clean, .undo: nil
         case .fence, .awaitMarker, .compareTail, .advanceReverse: policy.pauseLimit
         default: policy.workLimit
         }
@@ -145,7 +145,7 @@ package struct BucketMove: Sendable, Equatable {
     private mutating func retireNow() -> [MoveEffect] {
         guard step == .reverseSync, handedTo == nil, retained < policy.retention else { return [] }
         retained = policy.retention
-        return [.note] + perform(.stopReverse)
+        return retire()
     }
 
     private mutating func rollBack(as id: MoveID) -> [MoveEffect] {

@@ -40,11 +40,15 @@ package enum MoveWork: Hashable, Sendable {
     case prepareTarget
     /// From the start: removes what an earlier copy left (slot, subscription, rows at the target), then makes
     /// publication and slot with an exported snapshot.
-    case openStream
-    /// The rows of the snapshot; `lost` when the snapshot is gone. → `copied`
-    case copy
-    /// The subscription that follows the copy.
-    case attachStream
+    ///
+    /// Runs count up from 1, and one is used once. The target remembers the highest, and whatever deletes or copies rows
+    /// there checks it in the same transaction: a mover that wakes up late must not empty or fill a copy
+    /// which its successor has verified. A run that is not higher (here) or not the same (below) is `refused`.
+    case openStream(run: Int)
+    /// The rows of the run's snapshot; `lost` when the snapshot is gone. → `copied`
+    case copy(run: Int)
+    /// The subscription that follows the run's copy.
+    case attachStream(run: Int)
     /// How far the target is behind, and how old the oldest transaction is that writes the buckets. → `lag`
     case measureLag
     /// Digests of both sides at equal positions. → `compared`
