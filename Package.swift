@@ -171,6 +171,12 @@ let package = Package(
         control("Coordination", ["JSON", "Sharding"]),
         control("Movement", ["Administration", "Coordination", "EventLoops", "Sharding"]),
         control("Journals", ["Etcd", "EventLoops", "JSON", "Sharding"]),
+        control(
+            "Journals",
+            ["Coordination", "Crypto", "Etcd", "EventLoops", "JSON", "Sharding"]
+        ),
+
+        control("Movement", ["Coordination", "EventLoops", "Sharding"]),
 
         // Services
         service(
@@ -238,15 +244,15 @@ let package = Package(
         role(
             "coordinator",
             [
-                "Etcd", "EventLoops", "Journals", "Metrics", "Processes", "Settings", logging,
+                "Coordination", "Etcd", "EventLoops", "JSON", "Journals", "Metrics", "Movement",
+                "Processes", "Settings", "Sharding", logging,
             ]
         ),
         role(
             "shardctl",
             [
-                "Administration", "Etcd", "EventLoops", "JSON",
-                "Settings",
-                "Sharding", argumentParser,
+                "Administration", "Coordination", "Etcd", "EventLoops", "JSON", "Journals",
+                "Settings", "Sharding", argumentParser,
             ]
         ),
         role(

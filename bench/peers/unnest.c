@@ -1,7 +1,9 @@
 // Inserts feed entries as fast as libpq can: one prepared statement with one binary array, autocommit, some
 // connections, each with one batch under way. Prints rows and seconds.
 //
-//   unnest CONNINFO READERS_FILE POST AUTHOR POSTS BATCH CONNECTIONS
+//   unnest CONNINFO READERS_FILE POST AUTHOR POSTS BATCH CONNECTIONS skip|fail
+//
+// An entry that is there already is skipped (ON CONFLICT DO NOTHING), or fails the program.
 //
 // READERS_FILE has one reader id a line, in the order of (bucket, reader). Each of POSTS posts, numbered from
 // POST on, goes to every reader.
@@ -14,10 +16,12 @@
 #include <string.h>
 #include <time.h>
 
-static const char *insert =
-    "INSERT INTO feed.entry (bucket, reader, post_id, author) "
-    "SELECT ((f.reader >> 6) & 1023)::smallint, f.reader, $2, $3 "
-    "FROM unnest($1::bigint[]) AS f (reader) ON CONFLICT DO NOTHING";
+#define INSERT \
+    "INSERT INTO feed.entry (bucket, reader, post_id, author) " \
+    "SELECT ((f.reader >> 6) & 1023)::smallint, f.reader, $2, $3 " \
+    "FROM unnest($1::bigint[]) AS f (reader)"
+
+static const char *insert;
 
 static const char *conninfo;
 static int64_t *readers, first_post, author;
@@ -85,11 +89,13 @@ static void *work(void *ready) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 8) {
-        fprintf(stderr, "usage: unnest CONNINFO READERS_FILE POST AUTHOR POSTS BATCH CONNECTIONS\n");
+    if (argc != 9) {
+        fprintf(stderr, "usage: unnest CONNINFO READERS_FILE POST AUTHOR POSTS BATCH CONNECTIONS "
+                        "skip|fail\n");
         return 64;
     }
     conninfo = argv[1];
+    insert = strcmp(argv[8], "skip") ? INSERT : INSERT " ON CONFLICT DO NOTHING";
     FILE *file = fopen(argv[2], "r");
     if (!file) fail(NULL, "cannot open the readers");
     long room = 1024;

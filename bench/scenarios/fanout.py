@@ -2,9 +2,15 @@
 
 The product's number is everything: effects claimed, followers read, entries checked against the readers' state
 and inserted under the fence, effects completed. The peer is a C program on libpq which sends nothing but the
-insert, into the same table of the same server with the same settings and indexes: with one connection and with
-as many as the product uses, each at the best of several batch sizes.
+insert, of the same readers in the same order, into the same table of the same server with the same settings, indexes and
+guards. It comes in four variants, each at the best of several batch sizes: with one connection and with as many as
+the product uses; and skipping an entry that is there already, as one must who may repeat an insert, or failing at it,
+which nobody can afford who has no way to start over.
+
+The table is that of a shard in use: every reader has a feed already, written in the order of time, and the author's
+followers are drawn from among them. What a run inserted is counted, deleted and vacuumed away before the next.
 """
+import functools
 import json
 import os
 import pathlib
@@ -14,8 +20,11 @@ import subprocess
 from frame import ROOT, Server, Unavailable, free_port
 
 BIN = pathlib.Path("/usr/lib/postgresql/15/bin")
-FOLLOWERS = 20_000
-POSTS = 10
+READERS = 100_000
+HISTORY = 25
+FOLLOWERS = 10_000
+POSTS = 40
+FIRST_POST = 1 << 40
 CONNECTIONS = 4
 BATCHES = (500, 1_000, 2_000, 4_000)
 AUTHOR = 1_700_000_000_000 << 16 | 77 << 6
@@ -48,6 +57,7 @@ class Shard:
         for module in MIGRATIONS:
             for file in sorted((ROOT / "Sources" / module / "Migrations").glob("*.sql")):
                 self.sql(file.read_text(encoding="utf-8"))
+        self.sql("SELECT control.guard_tables()")
         self.fill()
 
     def command(self, program, *arguments):
@@ -68,25 +78,34 @@ class Shard:
             INSERT INTO control.bucket_owner SELECT b, 1, 'own' FROM generate_series(0, 1023) AS b;
             INSERT INTO feed.reader (bucket, reader, active, rebuilt)
             SELECT i % 1024, (1600000000000::bigint + i / 1024) << 16 | (i % 1024) << 6, true, true
-            FROM generate_series(1, {FOLLOWERS}) AS i;
+            FROM generate_series(1, {READERS}) AS i;
+            SELECT setseed(0.5);
             INSERT INTO graph.follower
-            SELECT {AUTHOR} >> 6 & 1023, {AUTHOR}, bucket, reader, reader, 1, true FROM feed.reader;
+            SELECT {AUTHOR} >> 6 & 1023, {AUTHOR}, bucket, reader, reader, 1, true
+            FROM (SELECT bucket, reader FROM feed.reader ORDER BY random() LIMIT {FOLLOWERS}) AS f;
             """)
+        # Ten posts of others to each tenth of the readers, and so on: the tree grows as it would in use.
+        for turn in range(HISTORY):
+            self.sql(f"""
+                INSERT INTO feed.entry
+                SELECT bucket, reader, {turn + 1}, {AUTHOR + 1}
+                FROM feed.reader ORDER BY hashint8(reader + {turn}) % 10, bucket, reader;
+                """)
         self.sql("VACUUM ANALYZE")
         self.readers = self.folder / "readers"
-        text = self.sql("SELECT reader FROM feed.reader ORDER BY bucket, reader")
-        self.frame_file(self.readers, text)
+        text = self.sql(
+            "SELECT follower FROM graph.follower ORDER BY follower_bucket, follower")
+        self.readers.write_text(text, encoding="utf-8")
 
-    def frame_file(self, path, text):
-        path.write_text(text, encoding="utf-8")
-
-    def empty(self):
-        """The same start for everybody: no entries, no dirty pages."""
-        self.sql("TRUNCATE feed.entry, jobs.outbox")
+    def restore(self):
+        """The same start for everybody: the history and no more, no dirty pages."""
+        self.sql(f"DELETE FROM feed.entry WHERE post_id >= {FIRST_POST}")
+        self.sql("VACUUM feed.entry")
+        self.sql("VACUUM jobs.outbox")
         self.sql("CHECKPOINT")
 
     def rows(self):
-        return int(self.sql("SELECT count(*) FROM feed.entry"))
+        return int(self.sql(f"SELECT count(*) FROM feed.entry WHERE post_id >= {FIRST_POST}"))
 
 
 def run(frame):
@@ -97,22 +116,23 @@ def run(frame):
     product = frame.product("fanoutbench")
     shard = Shard(frame)
     conninfo = f"host=127.0.0.1 port={shard.port} user=mover dbname=tessera"
-    post = [1 << 40]
 
-    def insert(batch, connections):
-        shard.empty()
-        post[0] += POSTS
+    def measure(insert):
+        """Rows and CPU of one run; the CPU is that of PostgreSQL, of finished backends too."""
+        shard.restore()
         before = shard.server.cpu_seconds()
-        out = subprocess.run(
-            [raw, conninfo, shard.readers, str(post[0]), str(AUTHOR), str(POSTS), str(batch),
-             str(connections)], check=True, capture_output=True, text=True)
-        return answer(json.loads(out.stdout)["seconds"], shard.server.cpu_seconds() - before)
-
-    def answer(seconds, cpu):
+        seconds = insert()
+        cpu = shard.server.cpu_seconds() - before
         rows = shard.rows()
         if rows != FOLLOWERS * POSTS:
             raise Unavailable(f"{rows} entries instead of {FOLLOWERS * POSTS}")
         return {"rows_s": rows / seconds, "postgres_cpu_us": cpu / rows * 1e6}
+
+    def insert(conflicts, connections, batch):
+        out = subprocess.run(
+            [raw, conninfo, shard.readers, str(FIRST_POST), str(AUTHOR), str(POSTS), str(batch),
+             str(connections), conflicts], check=True, capture_output=True, text=True)
+        return json.loads(out.stdout)["seconds"]
 
     worker = subprocess.Popen(
         [product, "--port", str(shard.port), "--database", "tessera", "--author", str(AUTHOR),
@@ -120,27 +140,28 @@ def run(frame):
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def fan_out():
-        shard.empty()
-        post[0] += POSTS
-        before = shard.server.cpu_seconds()
-        worker.stdin.write(f"go {post[0]} {POSTS}\n")
+        worker.stdin.write(f"go {FIRST_POST} {POSTS}\n")
         worker.stdin.flush()
         line = worker.stdout.readline()
         if not line:
             raise Unavailable("fanoutbench ended")
-        return answer(json.loads(line)["seconds"], shard.server.cpu_seconds() - before)
+        return json.loads(line)["seconds"]
 
     try:
-        best = {}
-        for connections in (1, CONNECTIONS):
-            tried = {size: insert(size, connections)["rows_s"] for size in BATCHES}
-            best[connections] = max(tried, key=tried.get)
-        names = {connections: f"c-libpq-{connections}x{best[connections]}" for connections in best}
+        peers = {}
+        for conflicts in ("skip", "fail"):
+            for connections in (1, CONNECTIONS):
+                tried = {
+                    size: measure(lambda s=size: insert(conflicts, connections, s))["rows_s"]
+                    for size in BATCHES}
+                best = max(tried, key=tried.get)
+                peers[f"c-{conflicts}-{connections}x{best}"] = (
+                    lambda *peer: measure(lambda: insert(*peer)), (conflicts, connections, best))
         frame.rounds(
             "fanout",
-            {"tessera": fan_out,
-             **{name: (lambda c=c: insert(best[c], c)) for c, name in names.items()}},
-            references=list(names.values()))
+            {"tessera": lambda: measure(fan_out),
+             **{name: functools.partial(call, *peer) for name, (call, peer) in peers.items()}},
+            references=list(peers))
     finally:
         worker.stdin.close()
         worker.wait(20)

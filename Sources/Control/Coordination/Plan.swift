@@ -55,6 +55,20 @@ package struct Plan: Sendable, Equatable {
         package let bytes: Int64
         /// Why: for the operator.
         package let reason: Reason
+
+        package init(
+            source: ShardID,
+            target: ShardID,
+            buckets: [BucketID],
+            bytes: Int64,
+            reason: Reason
+        ) {
+            self.source = source
+            self.target = target
+            self.buckets = buckets
+            self.bytes = bytes
+            self.reason = reason
+        }
     }
 
     package enum Reason: String, Sendable, CaseIterable {

@@ -15,6 +15,9 @@ package enum CoordinatorKeys {
     /// The moves that an operator has agreed to.
     package static let plan = "/tessera/coordinator/plan"
 
+    /// The number of the next move.
+    package static let numbers = "/tessera/coordinator/numbers"
+
     /// What each app node and worker says of itself, under its name.
     package static let nodes = "/tessera/nodes/"
 }

@@ -1,6 +1,7 @@
+internal import Coordination
 package import Etcd
-import EventLoops
-import Sharding
+internal import EventLoops
+internal import Sharding
 
 /// The right to move buckets, which one coordinator at a time holds through a lease in etcd.
 ///
@@ -8,139 +9,111 @@ import Sharding
 /// refused there by compare-and-set, and each of its writes to etcd by comparing the leader's key.
 package final class Leadership: @unchecked Sendable {
     // @unchecked: touched on its loop only.
-
-    /// How often a stand-by looks whether somebody leads.
-    private static let retryPause = Duration.milliseconds(500)
-
     private let etcd: EtcdClient
     private let name: String
-    private let leaseSeconds: Int
     private let report: (String) -> Void
+    private let events: Mailbox<Election.Event>
+    private var election = Election()
+    private var leading: Task<Void, Never>?
 
     /// `report` hears of trouble with etcd, for the log.
-    package init(
-        etcd: EtcdClient,
-        name: String,
-        leaseSeconds: Int,
-        report: @escaping (String) -> Void
-    ) {
+    package init(etcd: EtcdClient, name: String, report: @escaping (String) -> Void) {
         self.etcd = etcd
         self.name = name
-        self.leaseSeconds = leaseSeconds
         self.report = report
+        events = Mailbox(loop: etcd.loop)
     }
 
     /// Stands by until no other coordinator leads, then runs `lead`, which is cancelled when the lease is lost;
-    /// again and again, until this task is cancelled.
+    /// again and again, until ``stop()``.
     package func hold(_ lead: @escaping @Sendable (LeaderTerm) async -> Void) async {
-        while !Task.isCancelled {
-            do {
-                if let term = try await tryToWin() {
-                    await serve(term, lead)
-                    await giveBack(term)
+        events.post(.start)
+        await withDiscardingTaskGroup { group in
+            while let event = await events.next() {
+                for effect in election.handle(event) {
+                    switch effect {
+                    case .lead(let term): begin(term, lead)
+                    case .stepDown: leading?.cancel()
+                    case .revoke(let lease):
+                        // Without an answer the lease ends by itself.
+                        try? await etcd.revoke(EtcdLease(id: lease))
+                    default: group.addTask { await self.carryOut(effect) }
+                    }
                 }
-            } catch {
-                if Task.isCancelled { return }
-                report("\(error)")
+                if event == .stop { break }
             }
-            // Ends early only by cancellation, which the loop's condition sees.
-            do { try await etcd.loop.sleep(for: Self.retryPause) } catch { return }
+            group.cancelAll()
+        }
+        leading?.cancel()
+        await leading?.value
+    }
+
+    package func stop() { events.post(.stop) }
+
+    /// A write was refused since somebody else leads.
+    package func refused() { events.post(.refusedAsLeader) }
+
+    private func begin(
+        _ term: Election.Term,
+        _ lead: @escaping @Sendable (LeaderTerm) async -> Void
+    ) {
+        guard case .leading(let lease, _) = election.state else { return }
+        let previous = leading
+        let began = LeaderTerm(revision: term.revision, lease: EtcdLease(id: lease))
+        leading = etcd.loop.spawnTask {
+            // What the last term left running ends before this one begins.
+            await previous?.value
+            await lead(began)
         }
     }
 
-    private func tryToWin() async throws -> LeaderTerm? {
-        guard try await etcd.get(CoordinatorKeys.leader) == nil else { return nil }
-        let asked = EventLoop.nanoseconds
-        let lease = try await etcd.grantLease(seconds: Int64(leaseSeconds))
-        let record = LeaderRecord(name: name, since: Timestamp.now.seconds)
+    private func carryOut(_ effect: Election.Effect) async {
+        do {
+            switch effect {
+            case .grantLease(let time):
+                let lease = try await etcd.grantLease(seconds: time.components.seconds)
+                events.post(.leaseGranted(lease.id))
+            case .takeKey(let lease): events.post(try await takeKey(lease))
+            case .renew(let lease):
+                let lives = try await etcd.keepAlive(EtcdLease(id: lease))
+                events.post(lives ? .leaseRenewed(lease) : .leaseLost(lease))
+            case .wait(let time, let turn):
+                try await etcd.loop.sleep(for: time)
+                events.post(.waited(turn: turn))
+            case .lead, .stepDown, .revoke: break
+            }
+        } catch {
+            guard !Task.isCancelled else { return }
+            report("\(error)")
+            events.post(.unanswered)
+        }
+    }
+
+    private func takeKey(_ lease: Int64) async throws -> Election.Event {
+        if let entry = try await etcd.get(CoordinatorKeys.leader) {
+            // An earlier try whose answer was lost may have been the one that succeeded.
+            guard LeaderRecord(entry.value)?.lease == lease else { return .keyIsHeld }
+            return .taken(lease: lease, Election.Term(revision: entry.revision))
+        }
+        let record = LeaderRecord(name: name, lease: lease, since: Timestamp.now.seconds)
         let revision = try await etcd.put(
             CoordinatorKeys.leader,
             record.bytes,
             expecting: .absent,
-            lease: lease
+            lease: EtcdLease(id: lease)
         )
-        guard let revision else {
-            try await etcd.revoke(lease)
-            return nil
-        }
-        return LeaderTerm(loop: etcd.loop, lease: lease, revision: revision, renewedAt: asked)
-    }
-
-    private func serve(
-        _ term: LeaderTerm,
-        _ lead: @escaping @Sendable (LeaderTerm) async -> Void
-    ) async {
-        await withTaskGroup(of: Void.self) { group in
-            group.addTask { await lead(term) }
-            group.addTask { await self.renew(term) }
-            await group.next()
-            group.cancelAll()
-        }
-    }
-
-    /// Returns when the lease is lost, or so old that it may be.
-    private func renew(_ term: LeaderTerm) async {
-        let pause = Duration.milliseconds(leaseSeconds * 1_000 / 4)
-        while !Task.isCancelled && term.isHeld {
-            // Ends early only by cancellation, which the loop's condition sees.
-            do { try await etcd.loop.sleep(for: pause) } catch { return }
-            let asked = EventLoop.nanoseconds
-            do {
-                guard try await etcd.keepAlive(term.lease) else {
-                    term.end()
-                    return report("the lease has ended")
-                }
-                term.renewed(at: asked)
-            } catch {
-                if Task.isCancelled { return }
-                report("the lease was not renewed: \(error)")
-            }
-        }
-        term.end()
-    }
-
-    private func giveBack(_ term: LeaderTerm) async {
-        term.end()
-        let etcd = self.etcd
-        let lease = term.lease
-        // A task of its own, since this one may be cancelled. Without an answer the lease ends by itself.
-        let farewell = etcd.loop.spawnTask { try? await etcd.revoke(lease) }
-        await farewell.value
+        return revision.map { .taken(lease: lease, Election.Term(revision: $0)) } ?? .keyIsHeld
     }
 }
 
 /// One coordinator's time as the leader.
-package final class LeaderTerm: @unchecked Sendable {
-    // @unchecked: touched on its loop only.
-    package let lease: EtcdLease
-
+package struct LeaderTerm: Sendable {
     /// Of the leader's key; unlike that of any other term.
     package let revision: Int64
-
-    private let loop: EventLoop
-    private var renewedAt: UInt64
-    private var isOver = false
-
-    init(loop: EventLoop, lease: EtcdLease, revision: Int64, renewedAt: UInt64) {
-        self.loop = loop
-        self.lease = lease
-        self.revision = revision
-        self.renewedAt = renewedAt
-    }
-
-    /// Whether the lease cannot have ended yet, counted from before the last renewal was asked for.
-    package var isHeld: Bool {
-        loop.assertOnLoop()
-        let age = Double(EventLoop.nanoseconds - renewedAt) / 1e9
-        return !isOver && age < Double(lease.seconds)
-    }
+    package let lease: EtcdLease
 
     /// What every write of this term expects, besides what it expects of its own key.
     package var expectation: (key: String, EtcdExpectation) {
         (CoordinatorKeys.leader, .revision(revision))
     }
-
-    func renewed(at time: UInt64) { renewedAt = time }
-
-    package func end() { isOver = true }
 }

@@ -9,7 +9,10 @@ import Settings
 /// Moves buckets between shards, while it holds the lease; stands by otherwise.
 @main
 final class Coordinator: Role, @unchecked Sendable {
-    // @unchecked: `leading` is touched on `loop` only.
+    // @unchecked: the variables are touched on `loop` only.
+    /// How long one that cannot read the journal leaves the lead to others.
+    private static let unfitPause = Duration.seconds(15)
+
     static let name = "coordinator"
     static let summary = "moves buckets between shards; run two, of which one stands by"
     static let table = CoordinatorSettings.table
@@ -17,17 +20,16 @@ final class Coordinator: Role, @unchecked Sendable {
     private let settings: CoordinatorSettings
     private let loop: EventLoop
     private let log: Logger
-    private let leads: Gauge
+    private let instruments: MoveInstruments
+    private var leadership: Leadership?
     private var leading: Task<Void, Never>?
+    private var isStopping = false
 
     init(_ values: SettingValues, _ parts: ProcessParts) throws {
         settings = try CoordinatorSettings(values)
         loop = parts.loops[0]
         log = parts.log
-        leads = parts.metrics.gauge(
-            "tessera_coordinator_leads",
-            help: "1 in the coordinator that moves buckets, 0 in a stand-by."
-        )
+        instruments = MoveInstruments(parts.metrics)
     }
 
     func start() async throws {
@@ -36,28 +38,56 @@ final class Coordinator: Role, @unchecked Sendable {
 
     private func begin() {
         let etcd = EtcdClient(loop: loop, settings: settings.etcd)
-        let leadership = Leadership(
-            etcd: etcd,
-            name: settings.name,
-            leaseSeconds: settings.leaseSeconds
-        ) { [log] trouble in
-            log.warning("leadership", metadata: ["trouble": "\(trouble)"])
-        }
         leading = loop.spawnTask {
-            await leadership.hold { await self.lead($0) }
+            await self.standBy(etcd)
             etcd.close()
         }
         log.notice("standing by", metadata: ["name": "\(settings.name)"])
     }
 
-    private func lead(_ term: LeaderTerm) async {
-        log.notice("leading", metadata: ["term": "\(term.revision)"])
-        leads.set(1)
-        // Until the lease is lost or the process ends.
-        while !Task.isCancelled {
-            do { try await loop.sleep(for: .seconds(1)) } catch { break }
+    /// Until the process ends.
+    private func standBy(_ etcd: EtcdClient) async {
+        let workshop = Workshop(etcd: etcd, settings: settings.driver)
+        while !isStopping {
+            let leadership = Leadership(etcd: etcd, name: settings.name) { [log] trouble in
+                log.warning("leadership", metadata: ["trouble": "\(trouble)"])
+            }
+            self.leadership = leadership
+            await leadership.hold { await self.lead($0, etcd, workshop, leadership) }
+            self.leadership = nil
+            // Ends early only by cancellation, which comes with the end of the process.
+            if !isStopping { try? await loop.sleep(for: Self.unfitPause) }
         }
-        leads.set(0)
+    }
+
+    private func lead(
+        _ term: LeaderTerm,
+        _ etcd: EtcdClient,
+        _ workshop: Workshop,
+        _ leadership: Leadership
+    ) async {
+        log.notice("leading", metadata: ["term": "\(term.revision)"])
+        instruments.leads.set(1)
+        do {
+            let conductor = Conductor(
+                etcd: etcd,
+                term: term,
+                settings: settings,
+                workshop: workshop,
+                instruments: instruments,
+                log: log
+            )
+            try await conductor.run()
+            leadership.refused()
+        } catch let trouble as JournalTrouble {
+            log.critical("cannot lead", metadata: ["trouble": "\(trouble)"])
+            // Another coordinator, of a newer version, may be able to.
+            leadership.stop()
+        } catch {
+            log.warning("the term ends", metadata: ["trouble": "\(error)"])
+            leadership.refused()
+        }
+        instruments.leads.set(0)
         log.notice("no longer leading", metadata: ["term": "\(term.revision)"])
     }
 
@@ -65,7 +95,12 @@ final class Coordinator: Role, @unchecked Sendable {
     func drain() async {
         // Nothing in it throws.
         try? await onLoop(loop) {
-            self.leading?.cancel()
+            self.isStopping = true
+            if let leadership = self.leadership {
+                leadership.stop()
+            } else {
+                self.leading?.cancel()
+            }
             await self.leading?.value
         }
     }

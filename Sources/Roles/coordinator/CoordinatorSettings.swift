@@ -1,5 +1,7 @@
+import Coordination
 import Etcd
 import Glibc
+import Movement
 import Settings
 
 /// What a coordinator is told.
@@ -9,12 +11,6 @@ struct CoordinatorSettings: Sendable {
             "coordinator.name",
             default: "",
             "Its name among the coordinators; empty takes host and process."
-        ),
-        Setting(
-            "coordinator.lease_seconds",
-            .integer(2...60),
-            default: "5",
-            "How long after a leader's death a stand-by takes over."
         ),
         Setting(
             "moves.per_source",
@@ -45,23 +41,18 @@ struct CoordinatorSettings: Sendable {
     static let table: [Setting] =
         own + Setting.process.filter { !["loops", "drain.seconds"].contains($0.key) }
         + Setting.catalog + [
-            Setting(
-                "postgres.user",
-                default: "mover",
-                "The superuser of every shard; PostgreSQL 15 asks it for subscriptions."
-            ),
-            Setting("postgres.password_file", default: "", "File with that role's password."),
+            Setting("postgres.password_file", default: "", "File with the password of role mover."),
             // One thread waits for all: the work is PostgreSQL's.
             Setting("loops", .integer(1...1), default: "1", "Event loops; always 1."),
         ]
 
-    let values: SettingValues
-    let postgresPassword: String?
     let etcd: EtcdSettings
+    private let values: SettingValues
+    private let moverPassword: String
 
     init(_ values: SettingValues) throws(SettingsError) {
         self.values = values
-        postgresPassword = try SecretFile.password(values.text("postgres.password_file"))
+        moverPassword = try SecretFile.password(values.text("postgres.password_file")) ?? ""
         etcd = try EtcdSettings(values)
     }
 
@@ -70,7 +61,26 @@ struct CoordinatorSettings: Sendable {
         return given.isEmpty ? "\(Self.host)-\(getpid())" : given
     }
 
-    var leaseSeconds: Int { values.integer("coordinator.lease_seconds") }
+    var limits: Parallelism.Limits {
+        .init(
+            perSource: values.integer("moves.per_source"),
+            perTarget: values.integer("moves.per_target")
+        )
+    }
+
+    var policy: MovePolicy {
+        var policy = MovePolicy()
+        policy.retention = .seconds(values.integer("moves.retention_seconds"))
+        policy.keepsReverse = policy.retention > .zero
+        return policy
+    }
+
+    var driver: MoveDriverSettings {
+        var settings = MoveDriverSettings(password: moverPassword)
+        let megabytes = values.integer("moves.megabytes_per_second")
+        settings.copyBytesPerSecond = megabytes == 0 ? nil : Int64(megabytes) * 1_000_000
+        return settings
+    }
 
     private static var host: String {
         var name = [CChar](repeating: 0, count: 256)

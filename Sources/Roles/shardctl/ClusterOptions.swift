@@ -131,6 +131,13 @@ struct Cluster {
     func withMapStore<T: Sendable>(
         _ body: @escaping @Sendable (MapStore) async throws -> T
     ) async throws -> T {
+        try await withEtcd { try await body(MapStore(etcd: $0)) }
+    }
+
+    /// Runs `body` with etcd, on a loop of its own.
+    func withEtcd<T: Sendable>(
+        _ body: @escaping @Sendable (EtcdClient) async throws -> T
+    ) async throws -> T {
         let group = LoopGroup(count: 1, name: "etcd")
         let loop = group.loops[0]
         let settings = etcd
@@ -139,7 +146,7 @@ struct Cluster {
                 let client = EtcdClient(loop: loop, settings: settings)
                 let result: Result<T, any Error>
                 do {
-                    result = .success(try await body(MapStore(etcd: client)))
+                    result = .success(try await body(client))
                 } catch {
                     result = .failure(error)
                 }

@@ -1,6 +1,8 @@
 import Administration
 import ArgumentParser
+import Coordination
 import Etcd
+import Journals
 import Settings
 import Sharding
 
@@ -38,6 +40,8 @@ struct Failure: Error {
         case let error as MapConflict: self.init(.conflict, error.description)
         case let error as ShardMapError: self.init(.refused, error.description)
         case let error as SettingsError: self.init(.usage, error.description)
+        case let error as JournalTrouble: self.init(.conflict, error.description)
+        case let error as PlanError: self.init(.refused, error.description)
         case let error as EtcdError: self.init(Self.kind(of: error), error.description)
         default: self.init(.internal, "\(error)")
         }

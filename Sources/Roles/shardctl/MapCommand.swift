@@ -9,7 +9,7 @@ struct MapCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "map",
         abstract: "Shows the map of buckets to shards.",
-        subcommands: [MapShow.self, MapExport.self],
+        subcommands: [MapShow.self, MapExport.self, MapImport.self],
         defaultSubcommand: MapShow.self
     )
 }
@@ -98,7 +98,7 @@ extension ShardRecord {
 
     func write(to json: inout JSONWriter, in map: ShardMap) {
         json.object { json in
-            json.field("id", id.name)
+            json.field("shard", id.name)
             json.field("buckets", map.buckets(of: id).count)
             json.field("weight", weight)
             json.field("region", region.name)

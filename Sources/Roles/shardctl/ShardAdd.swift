@@ -136,6 +136,7 @@ struct ShardAdd: ClusterCommand {
             ShardFitness.objections(
                 to: facts,
                 as: record.id,
+                isNew: true,
                 expectedBytes: expectedBytes(record, map, secrets)
             ) + ShardFitness.schemaObjections(facts.migrations, files: files)
         guard objections.isEmpty else {

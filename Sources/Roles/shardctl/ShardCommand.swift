@@ -1,5 +1,6 @@
 import Administration
 import ArgumentParser
+import Coordination
 import Etcd
 import JSON
 import Sharding
@@ -9,7 +10,9 @@ struct ShardCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "shard",
         abstract: "Shows the shards that the map knows, adds some, and takes some out.",
-        subcommands: [ShardList.self, ShardAdd.self, ShardSetWeight.self, ShardRemove.self],
+        subcommands: [
+            ShardList.self, ShardAdd.self, ShardDrain.self, ShardSetWeight.self, ShardRemove.self,
+        ],
         defaultSubcommand: ShardList.self
     )
 }
@@ -138,6 +141,7 @@ struct ShardRemove: ClusterCommand {
         guard map.shards.count > 1 else {
             throw Failure(.conflict, "\(shard) is the only shard of the cluster")
         }
+        try await refuseWhileMoving(record.id, cluster)
         try refuseOwner(record, try cluster.secrets())
         try confirm("take \(shard) (\(record.addresses)) out of the map?", yes: yes, output)
         let id = record.id
@@ -149,10 +153,21 @@ struct ShardRemove: ClusterCommand {
             map.remove(id)
             return true
         }
+        _ = try await cluster.ask { $0.drains.remove(id) }
         output.print("\(id): removed, generation \(changed.generation)") { json in
             json.field("shard", id.name)
             json.field("generation", changed.generation)
         }
+    }
+
+    private func refuseWhileMoving(_ id: ShardID, _ cluster: Cluster) async throws {
+        let state = try await cluster.controlState()
+        let using = state.active.map(\.spec).first { $0.source == id || $0.target == id }
+        guard let using else { return }
+        throw Failure(
+            .conflict,
+            "move \(using.id) still uses \(id): wait until it is over (shardctl status --watch)"
+        )
     }
 
     private func refuseOwner(_ record: ShardRecord, _ secrets: ShardSecrets) throws {

@@ -18,8 +18,11 @@ struct Shardctl: AsyncParsableCommand {
                 --secrets secrets
             """,
         subcommands: [
-            InitCommand.self, StatusCommand.self, MapCommand.self, MigrateCommand.self,
-            ShardCommand.self, DoctorCommand.self, DeadCommand.self,
+            InitCommand.self, StatusCommand.self, ShardCommand.self, PlanCommand.self,
+            ApplyCommand.self, PauseCommand.self, ResumeCommand.self, AbortCommand.self,
+            RollbackCommand.self, PinCommand.self, UnpinCommand.self, IsolateCommand.self,
+            VerifyCommand.self, MapCommand.self,
+            MigrateCommand.self, DoctorCommand.self, DeadCommand.self,
         ]
     )
 }

@@ -7,17 +7,23 @@ import Sharding
 struct StatusCommand: ClusterCommand {
     static let configuration = CommandConfiguration(
         commandName: "status",
-        abstract: "Shows the map's generation and each shard's state; status 1 if one is not well."
+        abstract: "Shows shards, moves and the coordinator; status 1 if a shard is not well."
     )
+
+    @Flag(help: "Go on showing the moves, each second, until Ctrl-C.")
+    var watch = false
 
     @OptionGroup var cluster: ClusterOptions
     @OptionGroup var output: OutputOptions
 
     func run(on cluster: Cluster) async throws {
+        if watch { try await MoveWatch(cluster, output).forever() }
         let seen = try await ClusterView(of: cluster)
-        output.print(text(seen)) { json in
+        let control = try await cluster.controlState()
+        output.print(text(seen) + "\n" + control.text) { json in
             json.field("generation", seen.map.generation)
             json.field("healthy", seen.findings.isEmpty)
+            control.write(to: &json)
             json.key("shards")
             json.array { json in
                 for shard in seen.map.shards { write(shard, seen, to: &json) }
@@ -32,18 +38,25 @@ struct StatusCommand: ClusterCommand {
         let rows = seen.map.shards.map { shard -> [String] in
             let held = seen.map.buckets(of: shard.id).count
             guard let one = seen.inspections[shard.id] ?? nil else {
-                return [shard.id.name, "down", "\(held)", "?", "?", "?", shard.addresses]
+                return [
+                    shard.id.name, "down", "\(shard.weight)", "\(held)", "?", "?", "?",
+                    shard.addresses,
+                ]
             }
             let unwell = seen.findings.contains { $0.shard == shard.id }
             return [
-                shard.id.name, unwell ? "unwell" : "up", "\(held)", "\(one.count(inState: "own"))",
+                shard.id.name, unwell ? "unwell" : "up", "\(shard.weight)", "\(held)",
+                "\(one.count(inState: "own"))",
                 "\(one.migrations.count)", "\(one.connections)/\(one.maxConnections)",
                 shard.addresses,
             ]
         }
         return "generation \(seen.map.generation)\n"
             + table(
-                ["SHARD", "STATE", "IN MAP", "OWNED", "MIGRATIONS", "CONNECTIONS", "ADDRESS"],
+                [
+                    "SHARD", "STATE", "WEIGHT", "IN MAP", "OWNED", "MIGRATIONS", "CONNECTIONS",
+                    "ADDRESS",
+                ],
                 rows
             )
     }
@@ -54,6 +67,7 @@ struct StatusCommand: ClusterCommand {
             json.field("shard", shard.id.name)
             json.field("address", shard.addresses)
             json.field("up", one != nil)
+            json.field("weight", shard.weight)
             json.field("buckets_in_map", seen.map.buckets(of: shard.id).count)
             json.field("buckets_owned", one?.count(inState: "own"))
             json.field("migrations", one?.migrations.count)

@@ -10,12 +10,9 @@ package enum FanOut {
     /// Rows that one insert brings to one shard: past about 1,000 more rows only add latency.
     package static let batchSize = 1_000
 
-    /// Followers in one range. There is a batch for each shard in it, up to this many shards.
-    package static let mostShardsPerRange = 16
-
-    package static func rangeSize(shards: Int) -> Int {
-        batchSize * min(max(shards, 1), mostShardsPerRange)
-    }
+    /// Followers in one effect: the followers of nearly every author who is delivered to, so that they are
+    /// read once. It is done well within a lease.
+    package static let rangeSize = 16_000
 
     package enum Plan: Sendable, Equatable {
         case nobody

@@ -1,4 +1,5 @@
 internal import Contracts
+internal import EventLoops
 package import Jobs
 internal import Postgres
 package import Sharding
@@ -10,10 +11,10 @@ package struct FanOutHandler: EffectHandler {
     private let delivery: Delivery
     private let threshold: Int
 
-    package init(store: FeedStore, threshold: Int) {
-        self.store = store
+    init(delivery: Delivery, threshold: Int) {
+        store = delivery.store
         self.threshold = threshold
-        delivery = Delivery(store: store)
+        self.delivery = delivery
     }
 
     package func target(of effect: ClaimedEffect) -> BucketID? { nil }
@@ -21,21 +22,13 @@ package struct FanOutHandler: EffectHandler {
     package func handle(_ effect: ClaimedEffect) async throws {
         let payload = try effect.decode(PostEffect.init)
         let post = PostReference(id: payload.post, author: payload.author)
-        let found = try await store.rangeStarts(
-            of: post.author,
-            size: FanOut.rangeSize(shards: store.shardCount),
-            threshold: threshold
-        )
-        let plan = FanOut.plan(
-            followers: found.followers,
-            threshold: threshold,
-            starts: found.starts
-        )
+        let (plan, readers) = try await delivery.plan(for: post.author, threshold: threshold)
         switch plan {
         case .nobody: return
         case .pull(let followers): try await store.markPull(post.author, followers: followers)
         case .deliver(let range):
-            try await delivery.carry(RangeEffect(post: post, range: range), of: effect)
+            let range = RangeEffect(post: post, range: range)
+            try await delivery.carry(range, to: readers, of: effect)
         case .split(let ranges):
             try await store.replace(
                 effect,
@@ -53,26 +46,24 @@ package struct RetractHandler: EffectHandler {
     private let store: FeedStore
     private let delivery: Delivery
 
-    package init(store: FeedStore) {
-        self.store = store
-        delivery = Delivery(store: store)
+    init(delivery: Delivery) {
+        store = delivery.store
+        self.delivery = delivery
     }
 
     package func handle(_ effect: ClaimedEffect) async throws {
         let payload = try effect.decode(PostEffect.init)
         let post = PostReference(id: payload.post, author: payload.author)
         // Entries which an author left before crossing the threshold go when the feeds are trimmed.
-        let found = try await store.rangeStarts(
-            of: post.author,
-            size: FanOut.rangeSize(shards: store.shardCount),
+        let (plan, readers) = try await delivery.plan(
+            for: post.author,
             threshold: Int(Int32.max)
         )
-        let plan = FanOut.plan(followers: found.followers, threshold: .max, starts: found.starts)
         switch plan {
         case .nobody, .pull: return
         case .deliver(let range):
             let range = RangeEffect(post: post, range: range, removes: true)
-            try await delivery.carry(range, of: effect)
+            try await delivery.carry(range, to: readers, of: effect)
         case .split(let ranges):
             try await store.replace(
                 effect,
@@ -89,8 +80,8 @@ package struct DeliverHandler: EffectHandler {
     package let kind = EffectKinds.feedDeliver
     private let delivery: Delivery
 
-    package init(store: FeedStore) {
-        delivery = Delivery(store: store)
+    init(delivery: Delivery) {
+        self.delivery = delivery
     }
 
     package func handle(_ effect: ClaimedEffect) async throws {
@@ -99,11 +90,22 @@ package struct DeliverHandler: EffectHandler {
 }
 
 /// Brings one post into, or out of, the feeds of a range of followers.
-struct Delivery: Sendable {
+final class Delivery: @unchecked Sendable {
+    // @unchecked: touched on its loop only.
+
     /// Buckets of one batch that may refuse before the rest of it waits too.
     private static let refusalLimit = 4
 
     let store: FeedStore
+    private let loop: EventLoop
+    private let rangeSize: Int
+    private var kept = KeptReaders()
+
+    init(store: FeedStore, loop: EventLoop, rangeSize: Int) {
+        self.store = store
+        self.loop = loop
+        self.rangeSize = rangeSize
+    }
 
     /// The effect of one range, in the outbox of the post's author.
     func effect(_ range: RangeEffect, _ parent: ClaimedEffect) -> Effect {
@@ -115,17 +117,58 @@ struct Delivery: Sendable {
         )
     }
 
+    /// How a post of the author reaches its followers; with it the followers, where one range holds them all.
+    func plan(
+        for author: UserID,
+        threshold: Int
+    ) async throws -> (plan: FanOut.Plan, readers: [UserID]?) {
+        let most = min(threshold, rangeSize)
+        let first = try await store.followers(of: author, atMost: most + 1)
+        if first.count <= rangeSize || first.count > threshold {
+            let plan = FanOut.plan(
+                followers: first.count,
+                threshold: threshold,
+                starts: Array(first.prefix(1))
+            )
+            return (plan, first)
+        }
+        let found = try await store.rangeStarts(
+            of: author,
+            size: rangeSize,
+            threshold: threshold
+        )
+        let plan = FanOut.plan(
+            followers: found.followers,
+            threshold: threshold,
+            starts: found.starts
+        )
+        return (plan, nil)
+    }
+
     /// Shards are written to at the same time, each in transactions of its own. What did not succeed
     /// becomes an effect of its own, so that a shard which is down holds up nobody else's feeds.
-    func carry(_ range: RangeEffect, of effect: ClaimedEffect) async throws {
-        var readers = try await store.followers(of: range.post.author, in: range.range)
+    ///
+    /// `known` are the followers of the range where they were read already.
+    func carry(
+        _ range: RangeEffect,
+        to known: [UserID]? = nil,
+        of effect: ClaimedEffect
+    ) async throws {
+        var readers: [UserID]
+        if let known {
+            readers = known
+        } else {
+            readers = try await store.followers(of: range.post.author, in: range.range)
+        }
         if let buckets = range.buckets.map(Set.init) {
             readers.removeAll { !buckets.contains($0.bucket) }
         }
         let batches = FanOut.batches(of: readers, shard: store.shard)
         let failures = await withTaskGroup(of: Failure?.self) { group in
             for batch in batches {
-                group.addTask { await write(range.post, batch, removes: range.removes) }
+                group.addTask {
+                    await self.write(range, batch, isFirst: effect.attempts == 1)
+                }
             }
             var failures: [Failure] = []
             for await failure in group { if let failure { failures.append(failure) } }
@@ -145,22 +188,28 @@ struct Delivery: Sendable {
     }
 
     /// A refused bucket is left out and the others are written.
+    ///
+    /// An effect that runs for the `isFirst` time expects no entry of its post in any feed.
     private func write(
-        _ post: PostReference,
+        _ range: RangeEffect,
         _ batch: FanOut.Batch,
-        removes: Bool
+        isFirst: Bool
     ) async -> Failure? {
+        let post = range.post
         var left = batch
+        var mayBeThere = !isFirst || range.buckets != nil
         var refused: [BucketID] = []
         var refusal: DatabaseError?
         while !left.readers.isEmpty {
             do throws(DatabaseError) {
-                if removes {
+                if range.removes {
                     try await store.withdraw(post, from: left)
                 } else {
-                    try await store.deliver(post, to: left)
+                    try await deliver(post, to: left, mayBeThere: mayBeThere)
                 }
                 break
+            } catch .uniqueViolation where !mayBeThere {
+                mayBeThere = true
             } catch {
                 guard case .fenced(let number?, _) = error, refused.count < Self.refusalLimit,
                     let bucket = BucketID(rawValue: number), left.buckets.contains(bucket)
@@ -172,6 +221,26 @@ struct Delivery: Sendable {
         }
         return refusal.map { Failure(buckets: refused, error: $0) }
     }
+
+    private func deliver(
+        _ post: PostReference,
+        to batch: FanOut.Batch,
+        mayBeThere: Bool
+    ) async throws(DatabaseError) {
+        let readers = kept.split(batch.readers, at: loop.now)
+        let reached = try await store.deliver(
+            post,
+            to: batch,
+            known: readers.known,
+            asked: readers.asked,
+            mayBeThere: mayBeThere
+        )
+        kept.learn(reached, at: loop.now)
+    }
+}
+
+extension EventLoop {
+    fileprivate var now: Duration { .milliseconds(milliseconds) }
 }
 
 extension FanOut.Batch {

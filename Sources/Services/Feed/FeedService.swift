@@ -73,17 +73,24 @@ package struct FeedService: Service {
         try await feed.page(of: reader, request)
     }
 
-    /// What a worker does for feeds. Authors with more followers than `threshold` are merged on reading.
+    /// What a worker does for feeds. Authors with more followers than `threshold` are merged on reading; one
+    /// effect delivers to `rangeSize` followers at most.
     package static func effects(
         database: Database,
         posts: any PostsClient,
-        threshold: Int
+        threshold: Int,
+        rangeSize: Int = FanOut.rangeSize
     ) -> [any EffectHandler] {
         let store = FeedStore(database: database)
+        let delivery = Delivery(
+            store: store,
+            loop: database.loop,
+            rangeSize: rangeSize
+        )
         return [
-            FanOutHandler(store: store, threshold: threshold),
-            DeliverHandler(store: store),
-            RetractHandler(store: store),
+            FanOutHandler(delivery: delivery, threshold: threshold),
+            DeliverHandler(delivery: delivery),
+            RetractHandler(delivery: delivery),
             BackfillHandler(store: store, posts: posts),
             CleanUpHandler(store: store),
         ]

@@ -17,9 +17,33 @@ package struct FeedStore: Sendable {
     }
 
     package func shard(of bucket: BucketID) -> ShardID { database.shard(of: bucket) }
-    package var shardCount: Int { database.shards.count }
 
     // MARK: Fan-out
+
+    /// The first followers in key order; nothing for an author whose posts are merged on reading.
+    package func followers(
+        of author: UserID,
+        atMost limit: Int
+    ) async throws(DatabaseError) -> [UserID] {
+        let rows: [[Int64]] = try await database.rows(
+            """
+            SELECT ARRAY (
+                SELECT follower
+                FROM graph.follower_active
+                WHERE bucket = \(author.bucket) AND followed = \(author)
+                    AND NOT EXISTS (
+                        SELECT
+                        FROM feed.pull_author
+                        WHERE bucket = \(author.bucket) AND author = \(author)
+                    )
+                ORDER BY follower_bucket, follower
+                LIMIT \(limit)
+            )
+            """,
+            on: author
+        )
+        return rows.first?.map(UserID.init(rawValue:)) ?? []
+    }
 
     /// The first follower of each range of `size`, and how many followers there are, counted no further than
     /// one past the threshold; nothing for an author whose posts are merged on reading.
@@ -118,29 +142,49 @@ package struct FeedStore: Sendable {
         )
     }
 
-    /// Puts a post into the feeds of readers of one shard whose feeds are kept. Repeating it changes nothing.
+    /// Puts a post into the feeds of readers of one shard whose feeds are kept, which are the `known` ones for
+    /// sure and any of the `asked` ones; all of the batch, if they are nil.
+    ///
+    /// Repeating it changes nothing. With `mayBeThere` false it throws a unique violation, and has no effect,
+    /// where a feed has the post already: a third of the work of an insert is looking for that beforehand. Gives
+    /// readers whose feeds it found to be kept.
+    @discardableResult
     package func deliver(
         _ post: PostReference,
-        to batch: FanOut.Batch
-    ) async throws(DatabaseError) {
-        _ = try await database.write(
-            on: batch.buckets,
-            [
-                """
-                INSERT INTO feed.entry (bucket, reader, post_id, author)
-                SELECT ((f.reader >> 6) & 1023)::smallint, f.reader, \(post.id)::bigint,
-                    \(post.author)::bigint
-                FROM unnest(\(batch.readers.map(\.rawValue))::bigint[]) AS f (reader)
-                -- A subquery and no join: one index probe a reader, whatever the planner believes.
-                WHERE (
-                    SELECT r.active
-                    FROM feed.reader AS r
-                    WHERE r.bucket = ((f.reader >> 6) & 1023)::smallint AND r.reader = f.reader
-                )
-                ON CONFLICT DO NOTHING
-                """
-            ]
-        )
+        to batch: FanOut.Batch,
+        known: [UserID] = [],
+        asked: [UserID]? = nil,
+        mayBeThere: Bool = true
+    ) async throws(DatabaseError) -> [UserID] {
+        let asked = asked ?? batch.readers
+        let conflict: SQL = mayBeThere ? " ON CONFLICT DO NOTHING" : ""
+        var statements: [SQL] = []
+        if !known.isEmpty { statements.append(entries(of: post, for: known) + conflict) }
+        if !asked.isEmpty {
+            statements.append(
+                entries(of: post, for: asked)
+                    // A subquery and no join: one index probe a reader, whatever the planner believes.
+                    + """
+
+                    WHERE (
+                        SELECT r.active
+                        FROM feed.reader AS r
+                        WHERE r.bucket = ((f.reader >> 6) & 1023)::smallint AND r.reader = f.reader
+                    )
+                    """ + conflict + " RETURNING reader"
+            )
+        }
+        let rows = try await database.write(on: batch.buckets, statements)
+        return asked.isEmpty ? [] : try rows[rows.count - 1].decode()
+    }
+
+    private func entries(of post: PostReference, for readers: [UserID]) -> SQL {
+        """
+        INSERT INTO feed.entry (bucket, reader, post_id, author)
+        SELECT ((f.reader >> 6) & 1023)::smallint, f.reader, \(post.id)::bigint,
+            \(post.author)::bigint
+        FROM unnest(\(readers.map(\.rawValue))::bigint[]) AS f (reader)
+        """
     }
 
     package func withdraw(

@@ -83,10 +83,11 @@ package enum ShardFitness {
 
     /// What keeps the server from being shard `id`, each with what to do about it; empty when nothing does.
     ///
-    /// `expectedBytes` is what the shard will be given, of which twice as much must fit.
+    /// `expectedBytes` is what the shard will be given, of which twice as much must fit; a new one has no data yet.
     package static func objections(
         to facts: ShardFacts,
         as id: ShardID,
+        isNew: Bool,
         expectedBytes: Int64
     ) -> [String] {
         var found: [String] = []
@@ -117,7 +118,7 @@ package enum ShardFitness {
         found += facts.unsafeSettings.map {
             "\($0) is off, so that acknowledged writes may be lost: turn it on"
         }
-        return found + data(facts, id)
+        return found + (isNew ? newData(facts, id) : knownData(facts, id))
     }
 
     private static func room(_ facts: ShardFacts) -> [String] {
@@ -139,7 +140,14 @@ package enum ShardFitness {
         return found
     }
 
-    private static func data(_ facts: ShardFacts, _ id: ShardID) -> [String] {
+    private static func knownData(_ facts: ShardFacts, _ id: ShardID) -> [String] {
+        guard let identity = facts.identity else {
+            return ["its database was never set up: restore it, or shardctl shard add"]
+        }
+        return identity == id.name ? [] : ["its database says that it is shard \(identity)"]
+    }
+
+    private static func newData(_ facts: ShardFacts, _ id: ShardID) -> [String] {
         let empty = "give an empty server, or another --database"
         guard let identity = facts.identity else {
             return facts.strangeTables == 0

@@ -22,6 +22,12 @@ package struct ShardInspection: Sendable {
         package let epoch: Epoch
         package let state: String
         package let nextShard: String?
+
+        package init(epoch: Epoch, state: String, nextShard: String? = nil) {
+            self.epoch = epoch
+            self.state = state
+            self.nextShard = nextShard
+        }
     }
 
     package init(_ session: AdminSession) throws(AdminError) {

@@ -111,10 +111,8 @@ package final class EtcdClient: @unchecked Sendable {
         let answer = try await call("/v3/lease/grant", repeatable: false) { json in
             json.field("TTL", String(seconds))
         }
-        guard let id = int64(answer["ID"]), let granted = int64(answer["TTL"]) else {
-            throw .malformed("a lease without an id")
-        }
-        return EtcdLease(id: id, seconds: granted)
+        guard let id = int64(answer["ID"]) else { throw .malformed("a lease without an id") }
+        return EtcdLease(id: id)
     }
 
     /// Starts the lease's time anew; false when it has ended.

@@ -74,7 +74,8 @@ package enum EtcdExpectation: Sendable, Equatable {
 /// A lease that ends unless it is kept alive; keys put under it end with it.
 package struct EtcdLease: Sendable, Equatable {
     package let id: Int64
-    package let seconds: Int64
+
+    package init(id: Int64) { self.id = id }
 }
 
 package enum EtcdError: Error, Sendable, Equatable, CustomStringConvertible {

@@ -122,3 +122,52 @@ struct HomeTimelineTests {
         }
     }
 }
+
+struct KeptReadersTests {
+    private func readers(_ numbers: some Sequence<Int>) -> [UserID] {
+        numbers.map { UserID(rawValue: Int64($0)) }
+    }
+
+    @Test func `who was seen to be kept is known, everybody else is asked for`() {
+        var kept = KeptReaders()
+        kept.learn(readers([2, 4]), at: .zero)
+
+        let split = kept.split(readers(1...4), at: .seconds(1))
+
+        #expect(split.known == readers([2, 4]))
+        #expect(split.asked == readers([1, 3]))
+    }
+
+    @Test func `a yes is forgotten within its lifetime, however often it is used`() {
+        var kept = KeptReaders()
+        kept.learn(readers([1]), at: .zero)
+
+        for second in 0..<Int(KeptReaders.lifetime.components.seconds) {
+            _ = kept.split(readers([1]), at: .seconds(second))
+        }
+        let split = kept.split(readers([1]), at: KeptReaders.lifetime)
+
+        #expect(split.asked == readers([1]))
+    }
+
+    @Test func `a yes from before a long pause is forgotten`() {
+        var kept = KeptReaders()
+        kept.learn(readers([1]), at: .seconds(1))
+
+        let split = kept.split(readers([1]), at: KeptReaders.lifetime * 10)
+
+        #expect(split.asked == readers([1]))
+    }
+
+    @Test func `there is room for a bounded number, and the newest are among them`() {
+        var kept = KeptReaders()
+        for start in stride(from: 0, to: 3 * KeptReaders.limit, by: 10_000) {
+            kept.learn(readers(start..<start + 10_000), at: .zero)
+        }
+
+        let split = kept.split(readers(0..<3 * KeptReaders.limit), at: .zero)
+
+        #expect(split.known.count <= 2 * KeptReaders.limit)
+        #expect(split.known.last == readers([3 * KeptReaders.limit - 1])[0])
+    }
+}

@@ -33,6 +33,40 @@ struct FeedStoreTests {
         }
     }
 
+    @Test
+    func
+        `a first delivery fails whole where a feed has the post, and a careful one fills the rest`()
+        async throws
+    {
+        try await FeedWorld.run(shards: 1) { world in
+            let author = world.aUser(0)
+            let readers = (1...3).map(world.aUser).sorted { ($0.bucket, $0) < ($1.bucket, $1) }
+            for reader in readers { _ = try await world.store.activate(reader) }
+            let post = PostReference(id: world.posts.add(by: author), author: author)
+            let batch = FanOut.batches(of: readers, shard: world.app.shard)[0]
+            let one = FanOut.batches(of: [readers[1]], shard: world.app.shard)[0]
+            try await world.store.deliver(post, to: one, mayBeThere: false)
+
+            await #expect(throws: DatabaseError.self) {
+                try await world.store.deliver(post, to: batch, mayBeThere: false)
+            }
+            let before = try await world.entries(of: readers[0])
+            let found = try await world.store.deliver(
+                post,
+                to: batch,
+                known: [readers[0], readers[1]],
+                asked: [readers[2]]
+            )
+
+            #expect(before.isEmpty)
+            #expect(found == [readers[2]])
+            for reader in readers {
+                let entries = try await world.entries(of: reader)
+                #expect(entries == [post.id])
+            }
+        }
+    }
+
     @Test func `a backfill that comes after the unfollow inserts nothing`() async throws {
         try await FeedWorld.run(shards: 1) { world in
             let author = world.aUser(0), reader = world.aUser(1)

@@ -21,14 +21,22 @@ final class FeedWorld: @unchecked Sendable {
     let worker: Database
     let posts = MemoryPosts()
     let threshold: Int
+    let rangeSize: Int
     let service: FeedService
     private var runners: [JobRunner] = []
 
-    private init(_ cluster: TestCluster, _ app: Database, _ worker: Database, threshold: Int) {
+    private init(
+        _ cluster: TestCluster,
+        _ app: Database,
+        _ worker: Database,
+        threshold: Int,
+        rangeSize: Int
+    ) {
         self.cluster = cluster
         self.app = app
         self.worker = worker
         self.threshold = threshold
+        self.rangeSize = rangeSize
         service = FeedService(
             loop: app.loop,
             database: app,
@@ -42,6 +50,7 @@ final class FeedWorld: @unchecked Sendable {
     static func run(
         shards: Int = 2,
         threshold: Int = 1_000,
+        rangeSize: Int = FanOut.rangeSize,
         _ body: @escaping @Sendable (FeedWorld) async throws -> Void
     ) async throws {
         let cluster = try await TestCluster.make(
@@ -49,7 +58,13 @@ final class FeedWorld: @unchecked Sendable {
             modules: ["Counters", "Jobs", "Graph", "Feed"]
         )
         try await cluster.run { app, worker in
-            let world = FeedWorld(cluster, app, worker, threshold: threshold)
+            let world = FeedWorld(
+                cluster,
+                app,
+                worker,
+                threshold: threshold,
+                rangeSize: rangeSize
+            )
             let result: Result<Void, any Error>
             do { result = .success(try await body(world)) } catch { result = .failure(error) }
             world.service.stop()
@@ -113,7 +128,12 @@ final class FeedWorld: @unchecked Sendable {
                 loop: worker.loop,
                 database: worker,
                 handlers: GraphService.effects(database: worker)
-                    + FeedService.effects(database: worker, posts: posts, threshold: threshold),
+                    + FeedService.effects(
+                        database: worker,
+                        posts: posts,
+                        threshold: threshold,
+                        rangeSize: rangeSize
+                    ),
                 settings: settings,
                 metrics: MetricsRegistry(),
                 logger: Self.silence

@@ -192,7 +192,7 @@ struct HomeTests {
 
     @Test func `a large following is delivered in ranges, on every shard, once each`() async throws
     {
-        try await FeedWorld.run(threshold: 10_000) { world in
+        try await FeedWorld.run(threshold: 10_000, rangeSize: 1_000) { world in
             let author = world.aUser(0)
             let count = 4_500
             let readers = (1...count).map { number in
