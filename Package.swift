@@ -170,13 +170,10 @@ let package = Package(
         // Control
         control("Coordination", ["JSON", "Sharding"]),
         control("Movement", ["Administration", "Coordination", "EventLoops", "Sharding"]),
-        control("Journals", ["Etcd", "EventLoops", "JSON", "Sharding"]),
         control(
             "Journals",
             ["Coordination", "Crypto", "Etcd", "EventLoops", "JSON", "Sharding"]
         ),
-
-        control("Movement", ["Coordination", "EventLoops", "Sharding"]),
 
         // Services
         service(

@@ -15,6 +15,16 @@ package struct PlanRecord: Sendable, Equatable {
             self.bytes = bytes
             self.reason = reason
         }
+
+        package var step: Plan.Step {
+            Plan.Step(
+                source: spec.source,
+                target: spec.target,
+                buckets: spec.buckets,
+                bytes: bytes,
+                reason: reason
+            )
+        }
     }
 
     package let moves: [Move]
@@ -44,7 +54,8 @@ package struct PlanRecord: Sendable, Equatable {
         self.init(moves: moves, createdAt: createdAt)
     }
 
-    /// Names just this plan: what ``ClusterIntent/approved`` holds.
+    /// Names this plan and its moves, so that the same steps agreed to once more are another plan: what
+    /// ``ClusterIntent/approved`` holds.
     package var fingerprint: String {
         var json = JSONWriter()
         json.array { json in
@@ -106,13 +117,6 @@ extension PlanRecord: JSONEncodable {
 
     /// One move of a plan that somebody else keeps, before it has a name here.
     package static func step(_ json: JSONValue) throws(CodecError) -> Plan.Step {
-        let move = try move(json)
-        return Plan.Step(
-            source: move.spec.source,
-            target: move.spec.target,
-            buckets: move.spec.buckets,
-            bytes: move.bytes,
-            reason: move.reason
-        )
+        try move(json).step
     }
 }

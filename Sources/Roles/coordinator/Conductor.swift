@@ -186,6 +186,7 @@ final class Conductor: @unchecked Sendable {
         for id in intent.aborts.sorted() {
             runners[id]?.tell(.abortAsked(reason: "by the operator"))
         }
+        endRetentions(of: intent.removals)
         try await rollBack(intent)
         try await forgetWishes(intent)
         guard !intent.paused, let plan, plan.fingerprint == intent.approved else { return }
@@ -220,20 +221,27 @@ final class Conductor: @unchecked Sendable {
     }
 
     private func startMoves(of plan: PlanRecord) async throws {
-        var load = Parallelism(
-            limits: settings.limits,
-            running: runners.values.map(\.move).filter { $0.step < .published }
-        )
-        for planned in plan.moves where known[planned.spec.id] == nil {
-            guard !isHeld(planned.spec), load.takes(planned.spec) else { continue }
-            try await start(planned.spec)
+        let waiting = plan.moves.filter { known[$0.spec.id] == nil }
+        guard !waiting.isEmpty else { return }
+        endRetentions { !$0.isDisjoint(with: waiting.flatMap(\.spec.buckets)) }
+        var schedule = MoveSchedule(moves: runners.values.map(\.move), limits: settings.limits)
+        let steps = Set(schedule.start(waiting.map(\.step)))
+        for planned in waiting where steps.contains(planned.step) { try await start(planned.spec) }
+    }
+
+    /// A way back is kept open only while nothing else is wanted of its buckets.
+    private func endRetentions(where isWanted: (Set<BucketID>) -> Bool) {
+        for runner in runners.values where runner.move.step == .reverseSync {
+            if isWanted(Set(runner.move.spec.buckets)) { runner.tell(.retireAsked) }
         }
     }
 
-    /// Whether another move that is not over has one of the buckets.
-    private func isHeld(_ spec: MoveSpec) -> Bool {
-        let buckets = Set(spec.buckets)
-        return runners.values.contains { !buckets.isDisjoint(with: $0.move.spec.buckets) }
+    /// Shards that are about to go must not be needed for a way back.
+    private func endRetentions(of leaving: Set<ShardID>) {
+        for runner in runners.values where runner.move.step == .reverseSync {
+            let spec = runner.move.spec
+            if !leaving.isDisjoint(with: [spec.source, spec.target]) { runner.tell(.retireAsked) }
+        }
     }
 
     private func forgetHistory() async throws {
@@ -242,36 +250,5 @@ final class Conductor: @unchecked Sendable {
         guard !surplus.isEmpty else { return }
         try await moves.forget(Array(surplus), in: term)
         for id in surplus { known[id] = nil }
-    }
-}
-
-/// How many moves may run at a time, and where.
-struct Parallelism {
-    struct Limits: Sendable {
-        var perSource = 1
-        var perTarget = 1
-    }
-
-    private let limits: Limits
-    private var sources: [ShardID: Int] = [:]
-    private var targets: [ShardID: Int] = [:]
-
-    init(limits: Limits, running: [BucketMove]) {
-        self.limits = limits
-        for move in running { count(move.spec) }
-    }
-
-    /// Whether there is room for the move, which then takes it.
-    mutating func takes(_ spec: MoveSpec) -> Bool {
-        guard sources[spec.source, default: 0] < limits.perSource,
-            targets[spec.target, default: 0] < limits.perTarget
-        else { return false }
-        count(spec)
-        return true
-    }
-
-    private mutating func count(_ spec: MoveSpec) {
-        sources[spec.source, default: 0] += 1
-        targets[spec.target, default: 0] += 1
     }
 }

@@ -61,8 +61,8 @@ struct CoordinatorSettings: Sendable {
         return given.isEmpty ? "\(Self.host)-\(getpid())" : given
     }
 
-    var limits: Parallelism.Limits {
-        .init(
+    var limits: MoveLimits {
+        MoveLimits(
             perSource: values.integer("moves.per_source"),
             perTarget: values.integer("moves.per_target")
         )

@@ -18,16 +18,12 @@ struct MapPublisher: Sendable {
                     message: "etcd holds no map; rebuild it: shardctl map import"
                 )
             }
-            var map = stored.map
-            guard map.shard(owner) != nil else {
+            guard stored.map.shard(owner) != nil else {
                 throw MoveFailure(kind: .transient, message: "the map has no shard \(owner)")
             }
-            for (bucket, epoch) in zip(buckets, epochs) where map[bucket].epoch < epoch {
-                map[bucket].shard = owner
-                map[bucket].epoch = epoch
-            }
-            guard map != stored.map else { return }
-            map.generation += 1
+            guard
+                let map = stored.map.publishing(buckets, owner: owner, epochs: epochs)
+            else { return }
             if try await store.save(map, replacing: stored) { return }
         }
         throw MoveFailure(kind: .transient, message: "the map changes too fast")

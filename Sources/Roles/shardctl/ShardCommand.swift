@@ -3,6 +3,7 @@ import ArgumentParser
 import Coordination
 import Etcd
 import JSON
+import Journals
 import Sharding
 
 /// Shows and changes the records of shards.
@@ -124,6 +125,9 @@ struct ShardRemove: ClusterCommand {
     @Flag(name: .shortAndLong, help: "Do not ask.")
     var yes = false
 
+    @Option(help: "Seconds to wait until the coordinator is done with the shard.")
+    var timeout = 600
+
     @OptionGroup var cluster: ClusterOptions
     @OptionGroup var output: OutputOptions
 
@@ -141,10 +145,11 @@ struct ShardRemove: ClusterCommand {
         guard map.shards.count > 1 else {
             throw Failure(.conflict, "\(shard) is the only shard of the cluster")
         }
-        try await refuseWhileMoving(record.id, cluster)
         try refuseOwner(record, try cluster.secrets())
+        try refuseWhileMoving(record.id, try await cluster.controlState())
         try confirm("take \(shard) (\(record.addresses)) out of the map?", yes: yes, output)
         let id = record.id
+        try await awaitEnd(of: id, cluster)
         let changed = try await cluster.changeMap { map in
             guard map.shard(id) != nil else { return false }
             guard map.buckets(of: id).isEmpty else {
@@ -153,23 +158,51 @@ struct ShardRemove: ClusterCommand {
             map.remove(id)
             return true
         }
-        _ = try await cluster.ask { $0.drains.remove(id) }
+        _ = try await cluster.ask { intent in
+            intent.drains.remove(id)
+            intent.removals.remove(id)
+        }
         output.print("\(id): removed, generation \(changed.generation)") { json in
             json.field("shard", id.name)
             json.field("generation", changed.generation)
         }
     }
 
-    private func refuseWhileMoving(_ id: ShardID, _ cluster: Cluster) async throws {
-        let state = try await cluster.controlState()
-        let using = state.active.map(\.spec).first { $0.source == id || $0.target == id }
+    private func refuseWhileMoving(_ id: ShardID, _ state: ControlState) throws {
+        let using =
+            (state.active.filter { $0.step < .published }.map(\.spec)
+            + state.waiting.map(\.spec)).first { $0.source == id || $0.target == id }
         guard let using else { return }
         throw Failure(
             .conflict,
-            "move \(using.id) still uses \(id): wait until it is over (shardctl status --watch)"
+            "move \(using.id) still needs \(id): wait until it is over (shardctl status --watch)"
         )
     }
 
+    /// Has the coordinator end what it keeps of the shard: ways back, and rows that are to be deleted.
+    private func awaitEnd(of id: ShardID, _ cluster: Cluster) async throws {
+        var state = try await cluster.ask { _ = $0.removals.insert(id) }
+        let deadline = ContinuousClock.now + .seconds(timeout)
+        while let move = state.active.first(where: { $0.spec.source == id || $0.spec.target == id })
+        {
+            guard state.leader != nil else {
+                throw Failure(
+                    .unavailable,
+                    "move \(move.spec.id) is not over, and no coordinator leads: start one"
+                )
+            }
+            guard ContinuousClock.now < deadline else {
+                throw Failure(
+                    .unavailable,
+                    "move \(move.spec.id) is still \(move.step.rawValue); run this again later"
+                )
+            }
+            try await Task.sleep(for: .milliseconds(500))
+            state = try await cluster.controlState()
+        }
+    }
+
+    /// What the map says may be out of date; the shard itself knows.
     private func refuseOwner(_ record: ShardRecord, _ secrets: ShardSecrets) throws {
         let owned = try ownedCount(ShardSetup(shard: record, secrets: secrets))
         guard owned == 0 else {
