@@ -129,10 +129,10 @@ struct RowDeletion {
             guard !buckets.isEmpty else { return }
             let deleted = try session.value(
                 """
-                WITH some AS MATERIALIZED (
+                WITH picked AS MATERIALIZED (
                     SELECT ctid FROM \(table.name) WHERE bucket = ANY ($1::smallint[]) LIMIT \(batch)
                 ), deleted AS (
-                    DELETE FROM \(table.name) WHERE ctid = ANY (ARRAY(SELECT ctid FROM some))
+                    DELETE FROM \(table.name) WHERE ctid = ANY (ARRAY(SELECT ctid FROM picked))
                     RETURNING 1
                 )
                 SELECT count(*) FROM deleted
