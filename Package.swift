@@ -400,3 +400,17 @@ let package = Package(
     ],
     cxxLanguageStandard: .cxx17
 )
+
+// `cluster/fuzz` builds this one program, with every module instrumented; it is no part of any other build.
+if Context.environment["TESSERA_FUZZ"] != nil {
+    package.targets.removeAll { $0.type == .test }
+    package.targets.append(
+        .executableTarget(
+            name: "fuzz",
+            dependencies: ["EventLoops", "HTTP"],
+            path: "Tests/Runtime",
+            sources: ["HTTPFuzz/Fuzz.swift", "HTTPTests/FramingProperties.swift"],
+            swiftSettings: settings
+        )
+    )
+}

@@ -52,29 +52,6 @@ struct FuzzTests {
         return bytes
     }
 
-    /// What a parser made of some bytes, in a form that can be compared.
-    private func outcome(
-        _ parser: HeadParser,
-        _ bytes: [UInt8],
-        pieces: [Int]
-    ) -> (text: String, head: RequestHead?) {
-        var seen = 0
-        for end in pieces + [bytes.count] {
-            let result = bytes[..<end].withUnsafeBufferPointer { parser.parse($0, seen: seen) }
-            switch result {
-            case .partial: seen = end
-            case .refused(let error): return ("refused \(error.status.code)", nil)
-            case .head(let length):
-                let head = parser.takeHead()
-                return (
-                    "\(length) \(head.method) \(head.framing) \(head.target) \(head.keepsAlive)",
-                    head
-                )
-            }
-        }
-        return ("partial", nil)
-    }
-
     @Test func `a head means the same however it is cut, and what is accepted obeys the rules`() {
         var random = SeededGenerator(seed: Self.seed)
         let parser = HeadParser(limits: HTTPLimits())
@@ -82,42 +59,37 @@ struct FuzzTests {
             let bytes = mutate(&random)
             let cuts = (0..<3).map { _ in Int.random(in: 0...bytes.count, using: &random) }.sorted()
 
-            let whole = outcome(parser, bytes, pieces: [])
-            let cut = outcome(parser, bytes, pieces: cuts)
+            let broken = FramingProperties.violation(ofHead: bytes, cuts: cuts, parser)
 
-            // What is no head may be refused sooner or later.
-            let agree = whole.text == cut.text || whole.head == nil && cut.head == nil
-            #expect(
-                agree,
-                "seed \(Self.seed) round \(round): \(whole.text) or \(cut.text) at \(cuts) of \(bytes)"
-            )
-            if let head = whole.head {
-                #expect(isPlain(head), "seed \(Self.seed) round \(round): \(bytes)")
-            }
+            #expect(broken == nil, "seed \(Self.seed) round \(round): \(bytes)")
         }
     }
 
-    /// The rules once more, written another way.
-    private func isPlain(_ head: RequestHead) -> Bool {
-        let text = String(decoding: head.bytes, as: UTF8.self)
-        let lines = text.components(separatedBy: "\r\n")
-        guard lines.suffix(2) == ["", ""], !lines.dropLast(2).contains("") else { return false }
-        guard
-            !lines.contains(where: {
-                $0.unicodeScalars.contains { "\r\n\0".unicodeScalars.contains($0) }
-            })
-        else { return false }
-        let names = lines.dropFirst().dropLast(2).map {
-            $0.prefix { $0 != ":" }.lowercased()
+    @Test func `chunks mean the same however they are cut`() {
+        var random = SeededGenerator(seed: Self.seed)
+        for round in 0..<Self.rounds {
+            let bytes = mutate(&random)
+            let cuts = (0..<3).map { _ in Int.random(in: 0...bytes.count, using: &random) }.sorted()
+
+            let broken = FramingProperties.violation(ofChunks: bytes, cuts: cuts)
+
+            #expect(broken == nil, "seed \(Self.seed) round \(round): \(bytes)")
         }
-        let count = { (name: String) in names.count { $0 == name } }
-        let hasChunks = count("transfer-encoding") == 1
-        guard count("host") == 1 || head.isHTTP10 && count("host") == 0 else { return false }
-        guard count("content-length") + count("transfer-encoding") <= 1 else { return false }
-        guard (head.framing == .chunked) == hasChunks else { return false }
-        let first = lines[0].components(separatedBy: " ")
-        return first.count == 3 && ["HTTP/1.1", "HTTP/1.0"].contains(first[2])
-            && names.allSatisfy { !$0.isEmpty && $0.utf8.allSatisfy(\.isTokenByte) }
+    }
+
+    @Test func `parts of a form are pieces of its body`() {
+        var random = SeededGenerator(seed: Self.seed)
+        let form = Array(
+            "--b\r\nContent-Disposition: form-data; name=a\r\n\r\nx\r\n--b--\r\n".utf8
+        )
+        for round in 0..<Self.rounds {
+            var bytes = mutate(&random)
+            bytes.insert(contentsOf: form, at: Int.random(in: 0...bytes.count, using: &random))
+
+            let broken = FramingProperties.violation(ofForm: bytes)
+
+            #expect(broken == nil, "seed \(Self.seed) round \(round): \(bytes)")
+        }
     }
 
     @Test func `chunks decode to what was encoded, however they are cut`() throws {
