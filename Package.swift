@@ -249,7 +249,7 @@ let package = Package(
             "shardctl",
             [
                 "Administration", "Coordination", "Etcd", "EventLoops", "JSON", "Journals",
-                "Settings", "Sharding", argumentParser,
+                "Movement", "Settings", "Sharding", argumentParser,
             ]
         ),
         role(

@@ -1,5 +1,6 @@
 import Administration
 import ArgumentParser
+import Coordination
 import JSON
 import Sharding
 
@@ -19,11 +20,10 @@ struct StatusCommand: ClusterCommand {
     func run(on cluster: Cluster) async throws {
         if watch { try await MoveWatch(cluster, output).forever() }
         let seen = try await ClusterView(of: cluster)
-        let control = try await cluster.controlState()
-        output.print(text(seen) + "\n" + control.text) { json in
+        output.print(text(seen) + "\n" + seen.control.text) { json in
             json.field("generation", seen.map.generation)
             json.field("healthy", seen.findings.isEmpty)
-            control.write(to: &json)
+            seen.control.write(to: &json)
             json.key("shards")
             json.array { json in
                 for shard in seen.map.shards { write(shard, seen, to: &json) }
@@ -80,42 +80,16 @@ struct StatusCommand: ClusterCommand {
     }
 }
 
-/// Looks for what is wrong, and changes nothing.
-struct DoctorCommand: ClusterCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "doctor",
-        abstract:
-            "Compares the map with every shard and lists what does not agree; status 1 if any."
-    )
-
-    @OptionGroup var cluster: ClusterOptions
-    @OptionGroup var output: OutputOptions
-
-    func run(on cluster: Cluster) async throws {
-        let seen = try await ClusterView(of: cluster)
-        let lines = seen.findings.map { "\($0.shard?.name ?? "cluster"): \($0.what)" }
-        output.print(lines.isEmpty ? "nothing found" : lines.joined(separator: "\n")) { json in
-            json.key("findings")
-            json.array { json in
-                for finding in seen.findings {
-                    json.object { json in
-                        json.field("shard", finding.shard?.name)
-                        json.field("finding", finding.what)
-                    }
-                }
-            }
-        }
-        guard seen.findings.isEmpty else { throw Failure(.unhealthy, "\(lines.count) findings") }
-    }
-}
-
 /// The map beside what every shard says of itself.
 struct ClusterView {
     let map: ShardMap
+    let control: ControlState
     let inspections: [ShardID: ShardInspection?]
     let findings: [ClusterFinding]
 
     init(of cluster: Cluster) async throws {
+        // The journal is read on both sides of the shards: what moved in between is no disagreement.
+        let before = try await cluster.controlState()
         map = try await cluster.map()
         let secrets = try cluster.secrets()
         var inspections: [ShardID: ShardInspection?] = [:]
@@ -130,6 +104,17 @@ struct ClusterView {
             }
         }
         self.inspections = inspections
-        findings = ClusterFinding.all(map: map, inspections: inspections)
+        control = try await cluster.controlState()
+        findings = ClusterFinding.all(
+            map: map,
+            inspections: inspections,
+            moving: Self.moving(before, control)
+        )
+    }
+
+    /// Buckets of moves that were not over before, or are not now.
+    private static func moving(_ before: ControlState, _ after: ControlState) -> Set<BucketID> {
+        let over = Set(before.moves.filter(\.step.isFinal).map(\.spec.id))
+        return Set(after.moves.filter { !over.contains($0.spec.id) }.flatMap(\.spec.buckets))
     }
 }

@@ -108,10 +108,12 @@ package struct ClusterFinding: Sendable, Equatable {
     /// Share of a server's connections above which it is called full.
     package static let connectionShare = 0.9
 
-    /// All findings, in order of the shards. A shard that was not reached is nil in `inspections`.
+    /// All findings, in order of the shards. A shard that was not reached is nil in `inspections`; buckets that are
+    /// `moving` may be owned by either side of their move.
     package static func all(
         map: ShardMap,
-        inspections: [ShardID: ShardInspection?]
+        inspections: [ShardID: ShardInspection?],
+        moving: Set<BucketID> = []
     ) -> [ClusterFinding] {
         var findings: [ClusterFinding] = []
         let newest = Set(
@@ -124,7 +126,7 @@ package struct ClusterFinding: Sendable, Equatable {
             }
             findings += problems(of: shard, seen, in: map, newest: newest)
         }
-        return findings + problems(ofOwnersIn: map, inspections)
+        return findings + problems(ofOwnersIn: map, inspections, moving)
     }
 
     private static func problems(
@@ -156,7 +158,8 @@ package struct ClusterFinding: Sendable, Equatable {
     /// Every bucket must be owned by exactly the shard and epoch that the map names.
     private static func problems(
         ofOwnersIn map: ShardMap,
-        _ inspections: [ShardID: ShardInspection?]
+        _ inspections: [ShardID: ShardInspection?],
+        _ moving: Set<BucketID>
     ) -> [ClusterFinding] {
         var disagreeing: [ShardID: Int] = [:]
         var between: [ShardID: Int] = [:]
@@ -166,6 +169,7 @@ package struct ClusterFinding: Sendable, Equatable {
                 (inspections[$0.id] ?? nil)?.owners[bucket]?.state == "own"
             }
             if owners.count > 1 { doubled += 1 }
+            guard !moving.contains(bucket) else { continue }
             let entry = map[bucket]
             guard let seen = inspections[entry.shard] ?? nil else { continue }
             switch seen.owners[bucket] {
