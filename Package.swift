@@ -162,7 +162,10 @@ let package = Package(
             exclude: ["Migrations"]
         ),
         storage("Etcd", ["EventLoops", "HTTP", "JSON", "Settings", "Sharding"]),
-        storage("Memcache", ["CLibmemcached", "CRuntime", "Crypto", "EventLoops", "Sharding"]),
+        storage(
+            "Memcache",
+            ["CLibmemcached", "CRuntime", "Crypto", "EventLoops", "Metrics", "Sharding"]
+        ),
         storage("Postgres", ["CLibpq", "CLibuv", "EventLoops", "Sharding"]),
         storage("Objects", ["EventLoops"]),
         storage("Sharding", []),
@@ -344,7 +347,7 @@ let package = Package(
             "Services",
             "Graph",
             [
-                "Contracts", "Database", "Graph", "Jobs", "Postgres", "Sharding", "Shards",
+                "Contracts", "Database", "Graph", "JSON", "Jobs", "Postgres", "Sharding", "Shards",
                 "TestSupport",
             ]
         ),
@@ -369,7 +372,11 @@ let package = Package(
                 "Shards", "TestSupport", logging,
             ]
         ),
-        tests("Storage", "Memcache", ["EventLoops", "Memcache", "Sharding", "TestSupport"]),
+        tests(
+            "Storage",
+            "Memcache",
+            ["EventLoops", "Memcache", "Metrics", "Sharding", "TestSupport"]
+        ),
         tests("Storage", "Administration", ["Administration", "Sharding", "TestSupport"]),
         tests(
             "Storage",

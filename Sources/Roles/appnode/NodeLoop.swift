@@ -37,6 +37,7 @@ final class NodeLoop: @unchecked Sendable {
         self.loop = loop
         self.database = database
         let cache = MemcachedClient(loop: loop, pools: settings.cachePools)
+        CacheMetrics.register(cache, in: shared.metrics)
 
         let media = MediaService(
             database: database,
@@ -75,7 +76,12 @@ final class NodeLoop: @unchecked Sendable {
         )
         let instance = InstanceService(
             instance: settings.instance,
-            figures: NodeFigures(loop: loop, posts: posts).current
+            figures: NodeFigures(
+                loop: loop,
+                accounts: accounts.directory,
+                feed: feed,
+                posts: posts
+            ).current
         )
         var endpoints = accounts.endpoints + graph.endpoints + posts.endpoints
         endpoints += media.endpoints + feed.endpoints + search.endpoints + instance.endpoints
@@ -116,29 +122,5 @@ final class NodeLoop: @unchecked Sendable {
         await server.drain(deadline: deadline)
         feed.stop()
         await database.close()
-    }
-}
-
-/// How much there is, asked of the shards at most once a minute.
-private final class NodeFigures: @unchecked Sendable {
-    // @unchecked: touched on its loop only.
-    private static let lifetimeMilliseconds: UInt64 = 60_000
-
-    private let loop: EventLoop
-    private let posts: PostsService
-    private var known = InstanceService.Figures(users: 0, statuses: 0)
-    private var askedAt: UInt64?
-
-    init(loop: EventLoop, posts: PostsService) {
-        self.loop = loop
-        self.posts = posts
-    }
-
-    func current() async -> InstanceService.Figures {
-        if let askedAt, loop.milliseconds - askedAt < Self.lifetimeMilliseconds { return known }
-        askedAt = loop.milliseconds
-        // A shard that does not answer leaves the figures of before; they are estimates anyway.
-        if let count = try? await posts.estimatedCount() { known.statuses = count }
-        return known
     }
 }

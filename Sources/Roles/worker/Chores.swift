@@ -1,3 +1,4 @@
+import Accounts
 import Counters
 import Database
 import EventLoops
@@ -8,7 +9,7 @@ import ServiceKit
 import Sharding
 
 /// What has to be done now and then, whether anybody asks or not: counts folded, feeds trimmed, old answers
-/// forgotten.
+/// and log-ins forgotten.
 ///
 /// Each chore may be done by several workers at once and be left half-done; the next round goes on.
 final class Chores: @unchecked Sendable {
@@ -25,6 +26,7 @@ final class Chores: @unchecked Sendable {
     private let share: (index: Int, of: Int)
     private let folder: CounterFolder
     private let sweepFeeds: FeedSweep
+    private let sweepAccounts: AccountSweep
     private let folded: Counter
     private let failures: Counter
     private let log: Logger
@@ -42,6 +44,7 @@ final class Chores: @unchecked Sendable {
         self.log = log
         folder = CounterFolder(database: database)
         sweepFeeds = FeedSweep(database: database, idleDays: idleDays)
+        sweepAccounts = AccountSweep(database: database)
         folded = metrics.counter(
             "tessera_counter_changes_folded_total",
             help: "Changes of counts that were folded into totals."
@@ -88,6 +91,7 @@ final class Chores: @unchecked Sendable {
             let bucket = BucketID.all[place]
             await attempt("sweep", "\(bucket)") {
                 try await self.sweepFeeds(bucket)
+                try await self.sweepAccounts(bucket)
                 try await self.database.write(
                     on: bucket,
                     [Idempotency.forgetting(bucket: bucket, limit: Self.forgetLimit)]

@@ -40,6 +40,7 @@ final class WorkerLoop: @unchecked Sendable {
         )
         self.database = database
         let cache = MemcachedClient(loop: loop, pools: settings.cachePools)
+        CacheMetrics.register(cache, in: metrics)
         let posts = PostsService(
             database: database,
             cache: cache,

@@ -46,6 +46,8 @@ struct Account: Sendable, Equatable {
     var followers: Int
     var following: Int
     var statuses: Int
+    /// The newest post that counts; its id says when it was made.
+    var lastStatus: PostID?
 }
 
 extension Account: RowDecodable {
@@ -76,6 +78,7 @@ extension Account: RowDecodable {
         followers = Int(try row.next(Int64.self))
         following = Int(try row.next(Int64.self))
         statuses = Int(try row.next(Int64.self))
+        lastStatus = try row.next(Int64?.self).map { PostID(rawValue: $0) }
     }
 
     private static func picture(_ url: String?, _ staticURL: String?) -> Picture? {
@@ -115,6 +118,7 @@ extension Account: JSONEncodable {
             json.field("p", privacy.rawValue)
             json.field("l", language)
             json.field("k", [followers, following, statuses])
+            json.field("ls", lastStatus?.rawValue)
         }
     }
 
@@ -155,6 +159,7 @@ extension Account: JSONEncodable {
         followers = counts[0] ?? 0
         following = counts[1] ?? 0
         statuses = counts[2] ?? 0
+        lastStatus = json["ls"]?.int64.map { PostID(rawValue: $0) }
     }
 }
 
@@ -186,6 +191,7 @@ extension Account {
                 AccountEntity.Field(name: name, value: Self.inline(value, publicURL))
             },
             createdAt: createdAt,
+            lastStatusAt: lastStatus?.createdAt,
             statusesCount: max(0, statuses),
             followersCount: max(0, followers),
             followingCount: max(0, following)

@@ -114,6 +114,9 @@ package final class AccountDirectory: AccountsClient, @unchecked Sendable {
         _ = await cache.delete([Self.key(id)])
     }
 
+    /// How many accounts there are, as the shards' statistics have it.
+    package func estimatedCount() async throws -> Int { try await store.estimatedCount() }
+
     // MARK: By name
 
     package func find(usernames: [String]) async throws -> [String: UserID] {

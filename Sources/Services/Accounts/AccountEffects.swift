@@ -13,6 +13,24 @@ enum AccountEffects {
     static let confirm = "accounts.confirm"
     /// A user has left a name: it is free.
     static let leave = "accounts.leave"
+
+    /// How long after an account was deleted its traces are looked for again.
+    ///
+    /// A request that its token began may still write after the first look; it has ended by then, and the
+    /// token is refused everywhere.
+    private static let secondLook = Duration.seconds(60)
+
+    /// What the other services do about a deleted account: at once, and again when nobody can act for it any more.
+    static func departure(of user: UserID) -> [Effect] {
+        let kinds = [
+            EffectKinds.postsAuthorGone, EffectKinds.graphUserGone, EffectKinds.mediaOwnerGone,
+        ]
+        return [.zero, secondLook].flatMap { delay in
+            kinds.map { kind in
+                Effect(kind, owner: user, payload: UserEffect(user: user), delay: delay)
+            }
+        }
+    }
 }
 
 /// Runs ``NameSettlement`` on a claim whose time is up.

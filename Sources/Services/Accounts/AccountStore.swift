@@ -62,7 +62,11 @@ struct AccountStore: Sendable {
         a.indexable, a.hide_collections, a.default_privacy, a.default_sensitive,
         a.default_language,
         \(fragment: count(.followers)), \(fragment: count(.following)),
-        \(fragment: count(.statuses))
+        \(fragment: count(.statuses)),
+        (
+            SELECT max(l.id) FROM posts.listed AS l
+            WHERE l.bucket = a.bucket AND l.author = a.id
+        )
         """
 
     private static func count(_ kind: CounterKind) -> SQL {
@@ -123,6 +127,18 @@ struct AccountStore: Sendable {
                 < ($1.usernameFolded.count, $1.usernameFolded, $1.id)
         }
         return Array(found.prefix(limit))
+    }
+
+    /// How many accounts there are on all shards, as each shard's statistics have it.
+    func estimatedCount() async throws(DatabaseError) -> Int {
+        let answers: [(ShardID, [Int])] = try await database.everyShard(
+            """
+            SELECT greatest(reltuples, 0)::bigint
+            FROM pg_catalog.pg_class
+            WHERE oid = 'accounts.account'::regclass
+            """
+        )
+        return answers.reduce(0) { $0 + ($1.1.first ?? 0) }
     }
 
     func credential(_ id: UserID) async throws(DatabaseError) -> Credential? {
@@ -265,7 +281,8 @@ struct AccountStore: Sendable {
         return rows[0].affected == 1
     }
 
-    /// Leaves a tombstone: the username stays taken, everything the user said about themselves goes.
+    /// Leaves a tombstone: the username stays taken, everything the user said about themselves goes, and what
+    /// the other services keep of the user follows by effects.
     func delete(_ account: Credential, alongside others: [SQL]) async throws(DatabaseError) {
         let id = account.user
         var statements = others
@@ -281,6 +298,7 @@ struct AccountStore: Sendable {
             )
             statements.append(leave.enqueue)
         }
+        statements += AccountEffects.departure(of: id).map(\.enqueue)
         statements += [
             """
             UPDATE accounts.account

@@ -54,7 +54,12 @@ package struct AccountsService: Service {
             security: security,
             settings: settings,
             tokens: AccessTokens(keys: security.keys),
-            publicURL: publicURL
+            publicURL: publicURL,
+            shared: SharedThrottle(
+                cache: cache,
+                account: security.throttle.accountLimits,
+                address: security.throttle.addressLimits
+            )
         )
     }
 
@@ -89,6 +94,7 @@ struct AccountsParts: Sendable {
     let settings: AccountsSettings
     let tokens: AccessTokens
     let publicURL: String
+    let shared: SharedThrottle
 
     var signUp: SignUp {
         SignUp(
@@ -102,7 +108,7 @@ struct AccountsParts: Sendable {
     }
 
     var logIn: LogIn {
-        LogIn(accounts: accounts, names: names, security: security)
+        LogIn(accounts: accounts, names: names, security: security, shared: shared)
     }
 
     func tokenEntity(of session: Session) -> TokenEntity {

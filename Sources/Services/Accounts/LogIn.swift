@@ -16,6 +16,7 @@ struct LogIn: Sendable {
     let accounts: AccountStore
     let names: NameStore
     let security: AccountsSecurity
+    let shared: SharedThrottle
 
     /// `name` is a username or an e-mail address.
     func run(name: String, password: String, address: String) async throws -> Answer {
@@ -26,15 +27,31 @@ struct LogIn: Sendable {
         if let wait = security.throttle.delay(account: claimed.text, address: address, at: now) {
             return .wait(wait)
         }
-        let credential = try await credential(of: claimed)
-        let hash = credential?.passwordHash ?? decoy
-        let fits = try await security.verify(password, against: hash)
-        guard fits, let credential else {
-            security.throttle.failed(account: claimed.text, address: address, at: now)
-            return .refused
+        switch await shared.begin(account: claimed.text, address: address) {
+        case .wait(let wait): return .wait(wait)
+        case .go(let places):
+            do {
+                guard let credential = try await judge(claimed, password) else {
+                    security.throttle.failed(account: claimed.text, address: address, at: now)
+                    return .refused
+                }
+                await shared.end(places)
+                return .welcome(credential)
+            } catch {
+                // No password was judged.
+                await shared.end(places)
+                throw error
+            }
         }
+    }
+
+    /// Whose name and password these are.
+    private func judge(_ name: ClaimedName, _ password: String) async throws -> Credential? {
+        let credential = try await credential(of: name)
+        let hash = credential?.passwordHash ?? decoy
+        guard try await security.verify(password, against: hash), let credential else { return nil }
         if security.passwords.isOutdated(hash) { try await rehash(credential, password) }
-        return .welcome(credential)
+        return credential
     }
 
     private static func claimedName(_ text: String) -> ClaimedName? {

@@ -3,8 +3,8 @@ internal import Synchronization
 
 /// How many log-ins may fail, for each account and from each address; in the memory of one process.
 ///
-/// Nodes do not share it: with N nodes behind the balancer an attacker has N times the attempts, each of which
-/// still costs a password hash. It needs no other process, so an outage neither opens nor locks any door.
+/// It needs no other process, so that an outage neither opens nor locks any door. What all nodes allow together is
+/// ``SharedThrottle``.
 package final class LoginThrottle: Sendable {
     package struct Limits: Sendable {
         /// Failures at once.
@@ -21,10 +21,16 @@ package final class LoginThrottle: Sendable {
         package static let address = Limits(burst: 50, recovery: .seconds(5))
     }
 
+    /// What the nodes allow together, too.
+    let accountLimits: Limits
+    let addressLimits: Limits
+
     private let accounts: Mutex<FailureBuckets>
     private let addresses: Mutex<FailureBuckets>
 
     package init(account: Limits = .account, address: Limits = .address) {
+        accountLimits = account
+        addressLimits = address
         accounts = Mutex(FailureBuckets(limits: account))
         addresses = Mutex(FailureBuckets(limits: address))
     }

@@ -28,6 +28,31 @@ package enum EffectKinds {
     package static let mediaAttached = "media.attached"
     /// A post with media is deleted: their public names end. ``MediaAttachedEffect``.
     package static let mediaDetached = "media.detached"
+
+    /// An account was deleted: its posts and likes. ``UserEffect``, as of the next two.
+    package static let postsAuthorGone = "posts.author_gone"
+    /// An account was deleted: whom it follows, and who follows it.
+    package static let graphUserGone = "graph.user_gone"
+    /// An account was deleted: the pictures of its profile.
+    package static let mediaOwnerGone = "media.owner_gone"
+}
+
+/// Payload of the effects of a deleted account.
+package struct UserEffect: Sendable, Equatable, JSONEncodable {
+    package var user: UserID
+
+    package init(user: UserID) {
+        self.user = user
+    }
+
+    package init?(_ json: JSONValue) {
+        guard let user = json["user"]?.string.flatMap({ UserID($0) }) else { return nil }
+        self.init(user: user)
+    }
+
+    package func write(to json: inout JSONWriter) {
+        json.object { $0.field("user", user.description) }
+    }
 }
 
 /// Payload of `feed.fanout` and `feed.retract`.

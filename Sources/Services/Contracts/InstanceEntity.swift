@@ -57,6 +57,7 @@ package struct InstanceEntity: Sendable {
     package var openSignUp: Bool
     package var limits: Limits
     package var userCount: Int
+    package var activeUserCount: Int
     package var statusCount: Int
 
     package init(
@@ -71,6 +72,7 @@ package struct InstanceEntity: Sendable {
         openSignUp: Bool,
         limits: Limits,
         userCount: Int = 0,
+        activeUserCount: Int = 0,
         statusCount: Int = 0
     ) {
         self.domain = domain
@@ -84,6 +86,7 @@ package struct InstanceEntity: Sendable {
         self.openSignUp = openSignUp
         self.limits = limits
         self.userCount = userCount
+        self.activeUserCount = activeUserCount
         self.statusCount = statusCount
     }
 
@@ -109,7 +112,7 @@ package struct InstanceEntity: Sendable {
             json.key("usage")
             json.object { json in
                 json.key("users")
-                json.object { $0.field("active_month", userCount) }
+                json.object { $0.field("active_month", activeUserCount) }
             }
             json.key("thumbnail")
             json.object { json in

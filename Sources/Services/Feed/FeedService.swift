@@ -17,6 +17,9 @@ internal import Sharding
 package struct FeedService: Service {
     package static let schema = SchemaRequirement(module: "Feed", number: 1)
 
+    /// Whoever has read within it counts as active.
+    private static let activeDays = 30
+
     private let feed: HomeFeed
     private let pullAuthors: PullAuthors
 
@@ -71,6 +74,11 @@ package struct FeedService: Service {
     /// One page of a reader's home timeline.
     package func home(of reader: UserID, _ request: PageRequest) async throws -> HomeFeed.Page {
         try await feed.page(of: reader, request)
+    }
+
+    /// How many have read their home timeline within a month; asks all shards, and each counts.
+    package func activeReaders() async throws -> Int {
+        try await feed.store.activeReaders(days: Self.activeDays)
     }
 
     /// What a worker does for feeds. Authors with more followers than `threshold` are merged on reading; one

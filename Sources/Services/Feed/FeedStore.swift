@@ -268,6 +268,18 @@ package struct FeedStore: Sendable {
         "SELECT pg_advisory_xact_lock(hashint8extended(\(reader)::bigint, 1))"
     }
 
+    package func activeReaders(days: Int) async throws(DatabaseError) -> Int {
+        let answers: [(ShardID, [Int])] = try await database.everyShard(
+            """
+            SELECT count(*)
+            FROM feed.reader
+            WHERE last_read_at > now() - \(Double(days))::float8 * interval '1 day'
+                AND bucket IN (SELECT bucket FROM control.bucket_owner WHERE state = 'own')
+            """
+        )
+        return answers.reduce(0) { $0 + ($1.1.first ?? 0) }
+    }
+
     // MARK: Rebuilding
 
     /// Begins to keep the reader's feed. Posts that fan-out skips after this commit do not exist: what it

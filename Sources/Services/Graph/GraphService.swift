@@ -24,7 +24,7 @@ package struct GraphService: Service, GraphClient {
 
     package static func effects(database: Database) -> [any EffectHandler] {
         let store = GraphStore(database: database)
-        return [EdgeHandler(store: store), BlockHandler(store: store)]
+        return [EdgeHandler(store: store), BlockHandler(store: store), Departure(store: store)]
     }
 
     // MARK: GraphClient

@@ -14,10 +14,13 @@ package struct InstanceService: Sendable {
     /// How much there is; estimates of the shards.
     package struct Figures: Sendable {
         package var users: Int
+        /// Who has read a home timeline within a month.
+        package var activeUsers: Int
         package var statuses: Int
 
-        package init(users: Int, statuses: Int) {
+        package init(users: Int, activeUsers: Int, statuses: Int) {
             self.users = users
+            self.activeUsers = activeUsers
             self.statuses = statuses
         }
     }
@@ -36,6 +39,7 @@ package struct InstanceService: Sendable {
         var instance = instance
         let figures = await figures()
         instance.userCount = figures.users
+        instance.activeUserCount = figures.activeUsers
         instance.statusCount = figures.statuses
         return instance
     }
@@ -141,7 +145,10 @@ private struct NodeInfo: JSONEncodable {
             json.key("usage")
             json.object { json in
                 json.key("users")
-                json.object { $0.field("total", instance.userCount) }
+                json.object { json in
+                    json.field("total", instance.userCount)
+                    json.field("activeMonth", instance.activeUserCount)
+                }
                 json.field("localPosts", instance.statusCount)
             }
             json.key("metadata")

@@ -23,3 +23,14 @@ struct MediaDetachedHandler: EffectHandler {
         try await store.detach(detached.media, from: detached.post)
     }
 }
+
+/// An account is deleted: the pictures of its profile go. Photos go with their posts, drafts by themselves.
+struct OwnerGoneHandler: EffectHandler {
+    let kind = EffectKinds.mediaOwnerGone
+    let store: MediaStore
+
+    func handle(_ effect: ClaimedEffect) async throws {
+        let owner = try effect.decode(UserEffect.init).user
+        try await store.withdrawProfile(of: owner)
+    }
+}

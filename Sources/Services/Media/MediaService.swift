@@ -38,7 +38,10 @@ package struct MediaService: Service, MediaClient, ImageStore {
 
     package static func effects(database: Database) -> [any EffectHandler] {
         let store = MediaStore(database: database)
-        return [MediaAttachedHandler(store: store), MediaDetachedHandler(store: store)]
+        return [
+            MediaAttachedHandler(store: store), MediaDetachedHandler(store: store),
+            OwnerGoneHandler(store: store),
+        ]
     }
 
     // MARK: MediaClient

@@ -259,6 +259,21 @@ struct MediaStore: Sendable {
         )
     }
 
+    /// Gives up the pictures of a profile; the newest two of each use, since older ones expire already.
+    func withdrawProfile(of owner: UserID) async throws(DatabaseError) {
+        try await database.write(
+            on: owner,
+            [
+                """
+                UPDATE media.medium
+                SET state = \(MediumState.deleted.rawValue), expires_at = now()
+                WHERE bucket = \(owner.bucket) AND owner_id = \(owner) AND use > 0
+                    AND state < \(MediumState.deleted.rawValue)
+                """
+            ]
+        )
+    }
+
     // MARK: Collecting
 
     /// Media of one shard whose time is over, oldest first.

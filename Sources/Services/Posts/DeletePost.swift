@@ -21,7 +21,7 @@ struct DeletePost: Sendable {
 
         let statement = PostStore.delete(
             fragment.post,
-            effects: effects(of: fragment.post, trace: call.request.traceparent)
+            effects: Self.effects(of: fragment.post, trace: call.request.traceparent)
         )
         let rows = try await directory.store.database.write(on: id, [statement])
         await directory.cache.forget([id])
@@ -30,7 +30,7 @@ struct DeletePost: Sendable {
         return entity
     }
 
-    private func effects(of post: Post, trace: String?) -> [Effect] {
+    static func effects(of post: Post, trace: String?) -> [Effect] {
         var effects: [Effect] = []
         if post.isFannedOut {
             effects.append(

@@ -138,12 +138,30 @@ struct PostStore: Sendable {
 
     /// A new id in the author's bucket.
     func nextID(for author: UserID) async throws(DatabaseError) -> PostID {
-        let id: PostID? = try await database.row(
-            "SELECT control.next_id(\(author.bucket)::smallint)",
+        // The clock is written: a read may be sent to wherever the rows can be read.
+        let rows = try await database.write(
+            on: author,
+            ["SELECT control.next_id(\(author.bucket)::smallint)"]
+        )
+        guard let id: PostID = try rows[0].first() else {
+            throw .decoding("control.next_id gave no row")
+        }
+        return id
+    }
+
+    /// Some of an author's posts that are not deleted yet.
+    func some(of author: UserID, limit: Int) async throws(DatabaseError) -> [CountedPost] {
+        try await database.rows(
+            """
+            SELECT \(fragment: Self.columns)
+            FROM posts.post AS p
+            CROSS JOIN LATERAL \(fragment: Self.counts)
+            WHERE p.bucket = \(author.bucket) AND p.author = \(author) AND p.deleted_at IS NULL
+            ORDER BY p.id DESC
+            LIMIT \(limit)
+            """,
             on: author
         )
-        guard let id else { throw .decoding("control.next_id gave no row") }
-        return id
     }
 
     static func insert(_ post: Post) -> SQL {

@@ -51,6 +51,7 @@ package struct PostsService: Service {
         [
             MirrorFavourite(favourites: directory.favourites),
             NoteReply(replies: replies, cache: directory.cache),
+            ForgetAuthor(directory: directory),
         ]
     }
 

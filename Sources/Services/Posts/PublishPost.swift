@@ -33,7 +33,10 @@ struct PublishPost: Sendable {
         async let account = directory.accounts.accounts([author])
         let (newID, found, attachments) = try await (id, mentions, photos)
         guard var account = try await account[author] else { throw ServiceError.unauthorized }
-        if visibility != .direct { account.statusesCount += 1 }
+        if visibility != .direct {
+            account.statusesCount += 1
+            account.lastStatusAt = newID.createdAt
+        }
 
         let post = Post(
             id: newID,

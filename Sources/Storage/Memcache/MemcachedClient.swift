@@ -23,7 +23,7 @@ package struct CacheSettings: Sendable {
 /// has shown that it is down. From then on its keys are misses at once, until the helper has reached it again.
 package final class MemcachedClient: CacheClient, @unchecked Sendable {
     // @unchecked: touched on `loop` only.
-    private let loop: EventLoop
+    let loop: EventLoop
     private let pools: [CachePool: Pool]
 
     private struct Pool {

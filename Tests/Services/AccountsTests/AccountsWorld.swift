@@ -40,7 +40,7 @@ final class AccountsWorld: @unchecked Sendable {
         effects: Bool = true,
         _ body: @escaping @Sendable (AccountsWorld) async throws -> Void
     ) async throws {
-        let modules = ["Jobs", "Counters", "Accounts"]
+        let modules = ["Jobs", "Counters", "Accounts", "Posts"]
         let shards = [
             try await TestShard.make(id: "s1", modules: modules),
             try await TestShard.make(id: "s2", modules: modules),

@@ -271,6 +271,36 @@ struct MediaServiceTests {
         }
     }
 
+    @Test func `a deleted account's pictures go, and nobody else's`() async throws {
+        try await MediaWorld.run { world in
+            var urls: [String] = []
+            for (use, owner) in [
+                (ImageUse.avatar, MediaWorld.ann), (.header, MediaWorld.ann),
+                (.avatar, MediaWorld.bob),
+            ] {
+                let stored = try await world.service.store(
+                    try world.photo("gps.jpg"),
+                    as: use,
+                    owner: owner
+                )
+                urls.append(String(stored.url.dropFirst(MediaWorld.publicURL.count)))
+            }
+
+            for _ in 0..<2 {
+                try await world.run(
+                    EffectKinds.mediaOwnerGone,
+                    UserEffect(user: MediaWorld.ann),
+                    owner: MediaWorld.ann
+                )
+            }
+
+            #expect(await world.collector.collect() == 2)
+            var statuses: [Int] = []
+            for url in urls { statuses.append(try await world.call(.get, url).status) }
+            #expect(statuses == [404, 404, 200])
+        }
+    }
+
     @Test func `an avatar that is no picture is refused`() async throws {
         try await MediaWorld.run { world in
             do {

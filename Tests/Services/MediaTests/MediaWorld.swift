@@ -187,8 +187,12 @@ final class MediaWorld: @unchecked Sendable {
 
     /// Carries out an effect as a worker would.
     func run(_ kind: String, post: PostID, media: [MediaID]) async throws {
-        let payload = MediaAttachedEffect(post: post, media: media).jsonBytes
-        let effect = ClaimedEffect(kind: kind, owner: post.bucket, id: 1, payload: payload)
+        try await run(kind, MediaAttachedEffect(post: post, media: media), owner: post)
+    }
+
+    func run(_ kind: String, _ payload: some JSONEncodable, owner: some Routed) async throws {
+        let bytes = payload.jsonBytes
+        let effect = ClaimedEffect(kind: kind, owner: owner.bucket, id: 1, payload: bytes)
         for handler in MediaService.effects(database: workers) where handler.kind == kind {
             try await handler.handle(effect)
         }

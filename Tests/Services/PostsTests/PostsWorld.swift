@@ -173,24 +173,33 @@ final class PostsWorld: @unchecked Sendable {
         }
         if twice { effects += effects }
         if shuffled { effects.shuffle() }
-        // The worker's role applies mirrors.
+        let due = effects
+        try await asWorker { service in
+            for effect in due {
+                try await service.effects.first { $0.kind == effect.kind }?.handle(effect)
+            }
+        }
+    }
+
+    /// Hands out the service with the rights of a worker, who applies mirrors.
+    func asWorker(_ body: (PostsService) async throws -> Void) async throws {
         let worker = Database(
             loop: loop,
             map: database.map,
             settings: DatabaseSettings(user: "worker", password: "worker-secret")
         )
-        let handlers = PostsService(
+        let service = PostsService(
             database: worker,
             cache: NoCache(),
             accounts: neighbours,
             graph: neighbours,
             media: neighbours,
             publicURL: "http://tessera.test"
-        ).effects
-        for effect in effects {
-            try await handlers.first { $0.kind == effect.kind }?.handle(effect)
-        }
+        )
+        let result: Result<Void, any Error>
+        do { result = .success(try await body(service)) } catch { result = .failure(error) }
         await worker.close()
+        try result.get()
     }
 
     func outbox(_ kind: String) async throws -> Int {

@@ -1,5 +1,6 @@
 import EventLoops
 import Memcache
+import Metrics
 import Sharding
 import TestSupport
 import Testing
@@ -182,6 +183,34 @@ import Testing
             }
             #expect(await !client.store(key, [1], ttl: .seconds(60), token: old))
             #expect(await client.store(key, [2], ttl: .seconds(60), token: new))
+        }
+    }
+
+    @Test func `what a client sees is in the metrics`() async throws {
+        let (key, _) = keys("metrics")
+        let first = nodes[0]
+        let map = map
+
+        try await withLoop { loop in
+            let client = MemcachedClient(loop: loop, pools: [.object: map])
+            let metrics = MetricsRegistry()
+            CacheMetrics.register(client, in: metrics)
+            await client.set(key, [1], ttl: .seconds(60))
+            _ = await client.get(key)
+            _ = await client.get(CacheKey(.object, "nothing"))
+            await first.process.kill()
+            _ = await client.get(key)
+            _ = await client.get(key)
+
+            let seen = await eventually(loop) {
+                let text = metrics.render()
+                return text.contains(
+                    "tessera_cache_reads_total{pool=\"object\",result=\"hit\"} 1\n"
+                )
+                    && text.contains("tessera_cache_nodes_down{loop=\"0\",pool=\"object\"} 1\n")
+                    && text.contains("tessera_cache_refused_total{pool=\"object\"} 1\n")
+            }
+            #expect(seen, "\(metrics.render())")
         }
     }
 

@@ -1,0 +1,68 @@
+import EventLoops
+package import Metrics
+
+/// What one client has seen, as metrics: copied once a second on the client's loop, which alone may read it.
+package final class CacheMetrics: @unchecked Sendable {
+    // @unchecked: touched on the client's loop only.
+
+    private static let interval = Duration.seconds(1)
+
+    private struct Cells {
+        let hits: Counter
+        let misses: Counter
+        let refused: Counter
+        let down: Gauge
+        var before = CacheStatistics()
+    }
+
+    private let client: MemcachedClient
+    private var cells: [CachePool: Cells] = [:]
+
+    private init(client: MemcachedClient, registry: MetricsRegistry) {
+        self.client = client
+        for pool in CachePool.allCases {
+            let label = (name: "pool", value: pool.rawValue)
+            func reads(_ result: String) -> Counter {
+                registry.counter(
+                    "tessera_cache_reads_total",
+                    help: "Keys asked of the cache, by pool and by whether they were there.",
+                    labels: [label, (name: "result", value: result)]
+                )
+            }
+            cells[pool] = Cells(
+                hits: reads("hit"),
+                misses: reads("miss"),
+                refused: registry.counter(
+                    "tessera_cache_refused_total",
+                    help:
+                        "Commands answered without their node: it was down or had too many waiting.",
+                    labels: [label]
+                ),
+                down: registry.gauge(
+                    "tessera_cache_nodes_down",
+                    help: "Nodes of a pool that do not answer a loop at the moment.",
+                    labels: [label, (name: "loop", value: String(client.loop.index))]
+                )
+            )
+        }
+    }
+
+    /// Registers the `tessera_cache_…` families of `client` and keeps them up to date. Called on its loop.
+    package static func register(_ client: MemcachedClient, in registry: MetricsRegistry) {
+        CacheMetrics(client: client, registry: registry).sample()
+    }
+
+    private func sample() {
+        for pool in CachePool.allCases {
+            guard var cells = cells[pool] else { continue }
+            let now = client.statistics(of: pool)
+            cells.hits.add(now.hits - cells.before.hits)
+            cells.misses.add(now.misses - cells.before.misses)
+            cells.refused.add(now.refused - cells.before.refused)
+            cells.down.set(Double(client.nodesDown(in: pool)))
+            cells.before = now
+            self.cells[pool] = cells
+        }
+        client.loop.after(Self.interval) { self.sample() }
+    }
+}
