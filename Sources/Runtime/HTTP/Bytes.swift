@@ -38,6 +38,11 @@ extension UnsafeBufferPointer<UInt8> {
         return memcmp(baseAddress, text.utf8Start, count) == 0
     }
 
+    func equals(_ other: [UInt8]) -> Bool {
+        guard count == other.count, let baseAddress else { return count == other.count }
+        return memcmp(baseAddress, other, count) == 0
+    }
+
     @inline(__always)
     func equalsIgnoringCase(_ text: StaticString) -> Bool {
         guard count == text.utf8CodeUnitCount else { return false }

@@ -79,7 +79,7 @@ final class HeadParser {
             try framing.conclude(&head)
             try TargetRules.read(start..<start + targetLength, in: text, host: framing.host, &head)
             head.bytes = Array(text)
-            found = head
+            swap(&head, &found)
             return .head(length: Int(length))
         } catch {
             return .refused(error)
@@ -88,8 +88,9 @@ final class HeadParser {
 
     /// The head that ``parse(_:seen:)`` has found.
     func takeHead() -> RequestHead {
-        defer { found = RequestHead() }
-        return found
+        var head = RequestHead()
+        swap(&head, &found)
+        return head
     }
 
     private static let targetTooLong = HTTPError(414, "The request target is too long.")

@@ -12,6 +12,11 @@ package struct Headers: Sendable, Equatable, ExpressibleByDictionaryLiteral {
 
     package init() {}
 
+    /// One field whose name is known to be a token.
+    init(trusted name: String, _ value: String) {
+        fields = [Field(name: name, value: Headers.harmless(value))]
+    }
+
     package init(dictionaryLiteral elements: (String, String)...) {
         fields.reserveCapacity(elements.count)
         for (name, value) in elements { add(name, value) }

@@ -16,7 +16,8 @@ package struct Response: Sendable {
     }
 
     package init(status: Status = 200, contentType: String, _ bytes: [UInt8]) {
-        self.init(status: status, headers: ["Content-Type": contentType], body: .bytes(bytes))
+        let headers = Headers(trusted: "Content-Type", contentType)
+        self.init(status: status, headers: headers, body: .bytes(bytes))
     }
 
     package static func text(_ text: String, status: Status = 200) -> Response {

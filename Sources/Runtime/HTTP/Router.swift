@@ -108,6 +108,7 @@ package struct Router: Sendable {
             throw HTTPError(404, "There is nothing at this path.")
         }
         request.route = route.pattern
+        if values.isEmpty { return try entry(of: route, for: head.method) }
         for (name, range) in zip(route.names, values) {
             let decoded = head.bytes.withUnsafeBufferPointer { bytes in
                 PercentEncoding.decode(
@@ -166,7 +167,7 @@ package struct Router: Sendable {
         var to = from
         while to < end, bytes[to] != UInt8(ascii: "/") { to += 1 }
         let segment = UnsafeBufferPointer(rebasing: bytes[from..<to])
-        for literal in nodes[node].literals where segment.elementsEqual(literal.segment) {
+        for literal in nodes[node].literals where segment.equals(literal.segment) {
             if let found = match(literal.node, bytes, to, end, &values) { return found }
         }
         if let parameter = nodes[node].parameter, to > from {

@@ -36,6 +36,9 @@ package final class ServiceServer: @unchecked Sendable {
         for (index, endpoint) in endpoints.enumerated() {
             router.add(endpoint.method, endpoint.path, bodyLimit: endpoint.body.limit) { request in
                 request.operation = index
+                if let call = try gate.admitNow(request, to: endpoint) {
+                    return try await endpoint.handler(call)
+                }
                 return try await endpoint.handler(gate.admit(request, to: endpoint))
             }
         }
@@ -123,10 +126,15 @@ private struct Gate: Sendable {
     let sessions: any SessionsClient
     let publicURL: String
 
-    func admit(_ request: Request, to endpoint: Endpoint) async throws -> Call {
-        if endpoint.access == .open, let input = try InputReader.readNow(request) {
-            return Call(request: request, authentication: nil, input: input, publicURL: publicURL)
+    /// Admits what needs no waiting: a request to an open endpoint, without a body.
+    func admitNow(_ request: Request, to endpoint: Endpoint) throws(ServiceError) -> Call? {
+        guard endpoint.access == .open, let input = try InputReader.readNow(request) else {
+            return nil
         }
+        return Call(request: request, authentication: nil, input: input, publicURL: publicURL)
+    }
+
+    func admit(_ request: Request, to endpoint: Endpoint) async throws -> Call {
         let authentication = try await authenticate(request, for: endpoint.access)
         let input = try await InputReader.read(request, body: endpoint.body)
         return Call(
