@@ -30,6 +30,9 @@ struct BenchNode: ParsableCommand {
     @Option(help: "Port of a PostgreSQL with the table of scenario select20.")
     var postgresPort: Int?
 
+    @Option(help: "Connections of each loop for reads.")
+    var readConnections = 2
+
     func run() throws {
         signal(SIGPIPE, SIG_IGN)
         let group = LoopGroup(count: loops, name: "bench")
@@ -44,7 +47,10 @@ struct BenchNode: ParsableCommand {
             endpoints: [
                 HelloRoute.endpoint,
                 CacheRoute.endpoint(loop: loop, node: memcached.flatMap { CacheNode($0) }),
-            ] + (postgresPort.map { [Select20Route(loop: loop, port: $0).endpoint] } ?? []),
+            ]
+                + (postgresPort.map {
+                    Select20Route(loop: loop, port: $0, connections: readConnections).endpoints
+                } ?? []),
             sessions: NobodysSessions(),
             publicURL: "http://127.0.0.1:\(port)",
             metrics: MetricsRegistry(),

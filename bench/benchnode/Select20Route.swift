@@ -36,52 +36,89 @@ struct Select20Route {
         }
     }
 
-    init(loop: EventLoop, port: Int) {
+    init(loop: EventLoop, port: Int, connections: Int) {
         var settings = PostgresSettings(
             hosts: [.init(name: "127.0.0.1", port: UInt16(port))],
             database: "bench",
             user: "bench",
             applicationName: "benchnode"
         )
-        settings.readConnections = 2
+        settings.readConnections = connections
         pool = PostgresPool(loop: loop, settings: settings)
     }
 
-    var endpoint: Endpoint {
+    var endpoints: [Endpoint] {
+        [
+            endpoint("select20", "Twenty rows, written into the answer as they are read.") {
+                try await answer(turn.next())
+            },
+            endpoint("select20-values", "Twenty rows, which become values first.") {
+                try await valuesAnswer(turn.next())
+            },
+        ]
+    }
+
+    private func endpoint(
+        _ name: String,
+        _ summary: String,
+        _ answer: @escaping @Sendable () async throws -> Response
+    ) -> Endpoint {
         Endpoint(
             .get,
-            "/select20",
-            operationID: "select20",
-            summary: "Twenty rows.",
+            "/" + name,
+            operationID: name,
+            summary: summary,
             tag: "bench",
             access: .open,
             output: .content("application/json")
-        ) { [self] _ in
-            let posts = try await posts(of: turn.next())
-            return .json { json in
-                json.array { json in
-                    for post in posts {
-                        json.object { json in
-                            json.key("id")
-                            json.string(decimal: post.id)
-                            json.key("caption")
-                            json.string(post.caption)
-                            json.key("created_at")
-                            json.int(post.createdAt.milliseconds)
-                        }
+        ) { _ in
+            try await answer()
+        }
+    }
+
+    private func answer(_ author: Int) async throws -> Response {
+        let rows = try await rows(of: author)
+        return try .json { (json) throws(DatabaseError) in
+            try json.array { (json) throws(DatabaseError) in
+                try rows.forEach { (row) throws(DatabaseError) in
+                    try json.object { (json) throws(DatabaseError) in
+                        json.key("id")
+                        json.string(decimal: try row.next())
+                        json.key("caption")
+                        try row.text { json.string(utf8: $0) }
+                        json.key("created_at")
+                        json.int(try row.next(Timestamp.self).milliseconds)
                     }
                 }
             }
         }
     }
 
-    private func posts(of author: Int) async throws(DatabaseError) -> [Post] {
+    private func valuesAnswer(_ author: Int) async throws -> Response {
+        let posts: [Post] = try await rows(of: author).decode()
+        return .json { json in
+            json.array { json in
+                for post in posts {
+                    json.object { json in
+                        json.key("id")
+                        json.string(decimal: post.id)
+                        json.key("caption")
+                        json.string(post.caption)
+                        json.key("created_at")
+                        json.int(post.createdAt.milliseconds)
+                    }
+                }
+            }
+        }
+    }
+
+    private func rows(of author: Int) async throws(DatabaseError) -> Rows {
         try await pool.read(
             """
             SELECT id, caption, created_at FROM post
             WHERE bucket = \(Self.bucket) AND author_id = \(author)
             ORDER BY id DESC LIMIT 20
             """
-        ).decode()
+        )
     }
 }

@@ -8,7 +8,7 @@ import Synchronization
 /// Whatever is bound to a loop (connections, pools, timers) is touched on its thread only; `assertOnLoop`
 /// checks this. Tasks started by ``spawn(_:)`` stay on the loop across every `await`, so that an ordinary
 /// request never changes threads. The rules behind this are measured in `docs/decisions/0001-event-loop.md`.
-package final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable {
+package final class EventLoop: TaskExecutor, @unchecked Sendable {
     // @unchecked: the fields below `inbox` are touched on the loop's thread only; `inbox` is a Mutex and
     // `wakePending` is atomic.
 
@@ -307,10 +307,9 @@ package final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable
         while budget > 0, !(ring.isEmpty && flushers.isEmpty) {
             while budget > 0, let job = ring.popFirst() {
                 budget -= 1
-                job.runSynchronously(
-                    isolatedTo: asUnownedSerialExecutor(),
-                    taskExecutor: asUnownedTaskExecutor()
-                )
+                // Not isolated to the loop as a serial executor, which it is not: a task would then go
+                // through the ring once more at each return of an async function.
+                job.runSynchronously(on: asUnownedTaskExecutor())
             }
             if !flushers.isEmpty {
                 let due = flushers

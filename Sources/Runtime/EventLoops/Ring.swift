@@ -1,21 +1,24 @@
 /// A first-in, first-out queue in one growing circular buffer.
+@usableFromInline
 package struct Ring<Element> {
-    private var slots: [Element?] = Array(repeating: nil, count: 16)
-    private var head = 0
-    package private(set) var count = 0
+    @usableFromInline var slots: [Element?] = Array(repeating: nil, count: 16)
+    @usableFromInline var head = 0
+    @usableFromInline package var count = 0
 
-    package init() {}
+    @inlinable package init() {}
 
-    package var isEmpty: Bool { count == 0 }
+    @inlinable package var isEmpty: Bool { count == 0 }
 
-    package var first: Element? { count == 0 ? nil : slots[head] }
+    @inlinable package var first: Element? { count == 0 ? nil : slots[head] }
 
+    @inlinable
     package mutating func append(_ element: Element) {
         if count == slots.count { grow() }
         slots[(head + count) & (slots.count - 1)] = element
         count += 1
     }
 
+    @inlinable
     package mutating func popFirst() -> Element? {
         guard count > 0 else { return nil }
         let element = slots[head].take()
@@ -24,7 +27,8 @@ package struct Ring<Element> {
         return element
     }
 
-    private mutating func grow() {
+    @inlinable
+    mutating func grow() {
         var larger: [Element?] = Array(repeating: nil, count: slots.count * 2)
         for offset in 0..<count { larger[offset] = slots[(head + offset) & (slots.count - 1)] }
         slots = larger

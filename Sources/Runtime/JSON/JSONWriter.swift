@@ -1,19 +1,37 @@
-/// Writes JSON text into a byte array.
+import Glibc
+
+/// Writes JSON text into memory of its own.
 ///
 /// Commas and escapes are the writer's business; the caller keeps `key` and value in turn. What it
-/// writes is always valid UTF-8, since a Swift string is.
-package struct JSONWriter: Sendable {
-    /// What has been written so far.
-    package private(set) var bytes: [UInt8]
-    private var needsComma = false
+/// writes is always valid UTF-8. What is short and called often is inlined into the caller's module: an
+/// answer is made of hundreds of such calls.
+@usableFromInline
+package struct JSONWriter: ~Copyable {
+    // Raw memory, since an array asks at each append whether it is shared and where it ends.
+    @usableFromInline var base: UnsafeMutablePointer<UInt8>
+    @usableFromInline var count = 0
+    @usableFromInline var capacity: Int
+    @usableFromInline var needsComma = false
 
-    package init(reserving capacity: Int = 256) {
-        bytes = []
-        bytes.reserveCapacity(capacity)
+    package init(reserving capacity: Int = 512) {
+        self.capacity = max(capacity, 64)
+        base = JSONWriter.allocate(self.capacity)
     }
+
+    deinit { free(base) }
+
+    private static func allocate(_ size: Int) -> UnsafeMutablePointer<UInt8> {
+        // Not `UnsafeMutablePointer.allocate`, which asks malloc for an alignment, at several times the cost.
+        guard let memory = malloc(size) else { fatalError("out of memory") }
+        return memory.bindMemory(to: UInt8.self, capacity: size)
+    }
+
+    /// A copy of what has been written so far.
+    package var bytes: [UInt8] { Array(UnsafeBufferPointer(start: base, count: count)) }
 
     // MARK: Containers
 
+    @inlinable
     package mutating func object<E: Error>(
         _ body: (inout JSONWriter) throws(E) -> Void
     ) throws(E) {
@@ -22,6 +40,7 @@ package struct JSONWriter: Sendable {
         close(UInt8(ascii: "}"))
     }
 
+    @inlinable
     package mutating func array<E: Error>(
         _ body: (inout JSONWriter) throws(E) -> Void
     ) throws(E) {
@@ -30,6 +49,7 @@ package struct JSONWriter: Sendable {
         close(UInt8(ascii: "]"))
     }
 
+    @inlinable
     package mutating func array(_ elements: some Sequence<some JSONEncodable>) {
         array { json in
             for element in elements { element.write(to: &json) }
@@ -38,24 +58,30 @@ package struct JSONWriter: Sendable {
 
     // MARK: Keys
 
+    @inlinable
+    @inline(__always)
     package mutating func key(_ name: StaticString) {
-        separate()
-        bytes.append(quote)
+        let size = name.utf8CodeUnitCount
+        let end = separate(size + 3)
+        end[0] = UInt8(ascii: "\"")
         // Names in the source need no escape; the tests write each entity and read it back.
-        name.withUTF8Buffer { bytes.append(contentsOf: $0) }
-        bytes.append(quote)
-        bytes.append(colon)
+        (end + 1).update(from: name.utf8Start, count: size)
+        end[size + 1] = UInt8(ascii: "\"")
+        end[size + 2] = UInt8(ascii: ":")
+        count += size + 3
     }
 
     /// A key that is known only at run time.
     @_disfavoredOverload
     package mutating func key(_ name: String) {
-        separate()
-        quoted(name)
-        bytes.append(colon)
+        string(name)
+        room(1).pointee = UInt8(ascii: ":")
+        count += 1
+        needsComma = false
     }
 
     /// A key and its value.
+    @inlinable
     package mutating func field(_ name: StaticString, _ value: some JSONEncodable) {
         key(name)
         value.write(to: &self)
@@ -63,168 +89,186 @@ package struct JSONWriter: Sendable {
 
     // MARK: Values
 
+    @usableFromInline
     package mutating func string(_ value: String) {
-        separate()
-        quoted(value)
-        needsComma = true
+        var value = value
+        _ = value.withUTF8 { quoted($0) }
     }
 
+    /// Text from elsewhere; what of it is no UTF-8 is replaced as `String(decoding:as:)` does.
+    package mutating func string(utf8 text: UnsafeBufferPointer<UInt8>) {
+        let start = count
+        let hadComma = needsComma
+        guard quoted(text) >= 0x80 else { return }
+        var decoded = String(decoding: text, as: UTF8.self)
+        let isSame = decoded.withUTF8 { decoded in
+            decoded.count == text.count
+                && memcmp(decoded.baseAddress!, text.baseAddress!, text.count) == 0
+        }
+        if isSame { return }
+        count = start
+        needsComma = hadComma
+        string(decoded)
+    }
+
+    @inlinable
     package mutating func int(_ value: Int) {
-        integer(UInt64(value.magnitude), isNegative: value < 0)
+        integer(UInt64(value.magnitude), isNegative: value < 0, isQuoted: false)
     }
 
+    @inlinable
     package mutating func int(_ value: Int64) {
-        integer(value.magnitude, isNegative: value < 0)
+        integer(value.magnitude, isNegative: value < 0, isQuoted: false)
     }
 
     @_disfavoredOverload
+    @inlinable
     package mutating func int(_ value: some FixedWidthInteger) {
-        integer(UInt64(value.magnitude), isNegative: value < 0)
+        integer(UInt64(value.magnitude), isNegative: value < 0, isQuoted: false)
     }
 
     /// A whole number as a string, as the API writes its ids.
+    @inlinable
     package mutating func string(decimal value: Int64) {
         integer(value.magnitude, isNegative: value < 0, isQuoted: true)
     }
 
+    @usableFromInline
     package mutating func bool(_ value: Bool) {
         word(value ? "true" : "false")
     }
 
+    @usableFromInline
     package mutating func null() {
         word("null")
     }
 
     /// A number; JSON has no word for infinity and not-a-number, which become `null`.
+    @usableFromInline
     package mutating func double(_ value: Double) {
         guard value.isFinite else { return null() }
-        separate()
-        bytes.append(contentsOf: value.description.utf8)
-        needsComma = true
+        raw(value.description.utf8)
     }
 
     /// Pastes bytes which are one complete JSON value.
+    @inlinable
     package mutating func raw(_ json: some Collection<UInt8>) {
-        separate()
-        bytes.append(contentsOf: json)
+        let size = json.count
+        let room = UnsafeMutableBufferPointer(start: separate(size), count: size)
+        _ = room.initialize(fromContentsOf: json)
+        count += size
+        needsComma = true
+    }
+
+    private mutating func word(_ text: StaticString) {
+        let size = text.utf8CodeUnitCount
+        separate(size).update(from: text.utf8Start, count: size)
+        count += size
         needsComma = true
     }
 
     // MARK: Bytes
 
-    private var quote: UInt8 { UInt8(ascii: "\"") }
-    private var colon: UInt8 { UInt8(ascii: ":") }
+    /// Room for `size` bytes behind what has been written; the caller fills it and counts them.
+    @inlinable
+    @inline(__always)
+    mutating func room(_ size: Int) -> UnsafeMutablePointer<UInt8> {
+        if capacity - count < size { grow(size) }
+        return base + count
+    }
 
-    private mutating func separate() {
-        if needsComma { bytes.append(UInt8(ascii: ",")) }
+    /// The comma that is due, if one is, and then room.
+    @inlinable
+    @inline(__always)
+    mutating func separate(_ size: Int) -> UnsafeMutablePointer<UInt8> {
+        let end = room(size + 1)
+        guard needsComma else { return end }
         needsComma = false
+        end.pointee = UInt8(ascii: ",")
+        count += 1
+        return end + 1
     }
 
-    private mutating func open(_ bracket: UInt8) {
-        separate()
-        bytes.append(bracket)
-    }
-
-    private mutating func close(_ bracket: UInt8) {
-        bytes.append(bracket)
-        needsComma = true
-    }
-
-    private mutating func word(_ text: StaticString) {
-        separate()
-        text.withUTF8Buffer { bytes.append(contentsOf: $0) }
-        needsComma = true
-    }
-
-    private mutating func integer(_ magnitude: UInt64, isNegative: Bool, isQuoted: Bool = false) {
-        separate()
-        // 20 digits, a sign and two quotes; written from the end.
-        withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 23) { text in
-            var start = 23
-            func put(_ byte: UInt8) {
-                start &-= 1
-                text[start] = byte
-            }
-            if isQuoted { put(quote) }
-            var rest = magnitude
-            repeat {
-                put(UInt8(ascii: "0") &+ UInt8(truncatingIfNeeded: rest % 10))
-                rest /= 10
-            } while rest > 0
-            if isNegative { put(UInt8(ascii: "-")) }
-            if isQuoted { put(quote) }
-            bytes.append(contentsOf: UnsafeBufferPointer(rebasing: text[start...]))
-        }
-        needsComma = true
-    }
-
-    private mutating func quoted(_ value: String) {
-        var value = value
-        value.withUTF8 { utf8 in
-            bytes.append(quote)
-            var clean = 0
-            while true {
-                let escape = JSONEscape.firstNeeded(in: utf8, from: clean)
-                bytes.append(contentsOf: UnsafeBufferPointer(rebasing: utf8[clean..<escape]))
-                guard escape < utf8.count else { break }
-                JSONEscape.append(utf8[escape], to: &bytes)
-                clean = escape + 1
-            }
-            bytes.append(quote)
-        }
-    }
-}
-
-/// Which bytes a JSON string must escape, and how.
-enum JSONEscape {
+    @inlinable
     @inline(__always)
-    static func isNeeded(_ byte: UInt8) -> Bool {
-        byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\")
+    mutating func open(_ bracket: UInt8) {
+        separate(1).pointee = bracket
+        count += 1
     }
 
-    /// Whether one of eight bytes needs an escape; may say yes for nothing, never no wrongly.
+    @inlinable
     @inline(__always)
-    static func isNeeded(inEightBytes word: UInt64) -> Bool {
-        let ones: UInt64 = 0x0101_0101_0101_0101
-        let highs: UInt64 = 0x8080_8080_8080_8080
-        let control = word &- ones &* 0x20
-        let quotes = (word ^ (ones &* 0x22)) &- ones
-        let slashes = (word ^ (ones &* 0x5C)) &- ones
-        return (control | quotes | slashes) & ~word & highs != 0
+    mutating func close(_ bracket: UInt8) {
+        room(1).pointee = bracket
+        count += 1
+        needsComma = true
     }
 
-    /// Where the first byte at or after `start` is that needs an escape; the end if none does.
-    static func firstNeeded(in utf8: UnsafeBufferPointer<UInt8>, from start: Int) -> Int {
-        guard let base = utf8.baseAddress else { return 0 }
-        let text = UnsafeRawPointer(base)
-        var index = start
-        // Eight bytes at a time while none of them needs an escape; never past the end.
-        while index &+ 8 <= utf8.count,
-            !isNeeded(inEightBytes: text.loadUnaligned(fromByteOffset: index, as: UInt64.self))
-        {
-            index &+= 8
+    @usableFromInline
+    mutating func grow(_ size: Int) {
+        capacity = max(capacity * 2, count + size)
+        let larger = JSONWriter.allocate(capacity)
+        larger.update(from: base, count: count)
+        free(base)
+        base = larger
+    }
+
+    @usableFromInline
+    mutating func integer(_ magnitude: UInt64, isNegative: Bool, isQuoted: Bool) {
+        // The digits are written from their end and then moved as three words, wherever they begin; so the
+        // room is for more than a comma, two quotes, a sign and 20 digits.
+        var end = separate(2 + 3 * DecimalDigits.room)
+        let start = end
+        if isQuoted {
+            end.pointee = UInt8(ascii: "\"")
+            end += 1
         }
-        while index < utf8.count, !isNeeded(base[index]) { index &+= 1 }
-        return index
-    }
-
-    static func append(_ byte: UInt8, to bytes: inout [UInt8]) {
-        bytes.append(UInt8(ascii: "\\"))
-        switch byte {
-        case UInt8(ascii: "\""), UInt8(ascii: "\\"): bytes.append(byte)
-        case 0x08: bytes.append(UInt8(ascii: "b"))
-        case 0x09: bytes.append(UInt8(ascii: "t"))
-        case 0x0A: bytes.append(UInt8(ascii: "n"))
-        case 0x0C: bytes.append(UInt8(ascii: "f"))
-        case 0x0D: bytes.append(UInt8(ascii: "r"))
-        default:
-            bytes.append(contentsOf: "u00".utf8)
-            bytes.append(hexDigit(byte >> 4))
-            bytes.append(hexDigit(byte & 15))
+        if isNegative {
+            end.pointee = UInt8(ascii: "-")
+            end += 1
         }
+        let limit = end + 2 * DecimalDigits.room
+        let digits = DecimalDigits.write(magnitude, before: limit)
+        DecimalDigits.move(digits, to: end)
+        end += limit - digits
+        if isQuoted {
+            end.pointee = UInt8(ascii: "\"")
+            end += 1
+        }
+        count += end - start
+        needsComma = true
     }
 
-    private static func hexDigit(_ value: UInt8) -> UInt8 {
-        value < 10 ? UInt8(ascii: "0") + value : UInt8(ascii: "a") + value - 10
+    /// Writes the text between quotes; the bits that any of its bytes has.
+    private mutating func quoted(_ text: UnsafeBufferPointer<UInt8>) -> UInt8 {
+        let size = text.count
+        let start = separate(size + 2)
+        start[0] = UInt8(ascii: "\"")
+        var bits: UInt8 = 0
+        let clean = JSONEscape.copyClean(text, to: start + 1, &bits)
+        count += 1 + clean
+        if clean < size { escape(text, from: clean, &bits) }
+        room(1).pointee = UInt8(ascii: "\"")
+        count += 1
+        needsComma = true
+        return bits
+    }
+
+    /// The rest of a text that has something to escape.
+    private mutating func escape(
+        _ text: UnsafeBufferPointer<UInt8>,
+        from start: Int,
+        _ bits: inout UInt8
+    ) {
+        for byte in text[start...] {
+            bits |= byte
+            let end = room(JSONEscape.longest)
+            if JSONEscape.isNeeded(byte) {
+                count += JSONEscape.write(byte, to: end)
+            } else {
+                end.pointee = byte
+                count += 1
+            }
+        }
     }
 }

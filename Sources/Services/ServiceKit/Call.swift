@@ -57,10 +57,12 @@ extension Response {
     }
 
     /// JSON that is written field by field.
-    package static func json(status: Status = 200, _ write: (inout JSONWriter) -> Void) -> Response
-    {
-        var json = JSONWriter()
-        write(&json)
+    package static func json<E: Error>(
+        status: Status = 200,
+        _ write: (inout JSONWriter) throws(E) -> Void
+    ) throws(E) -> Response {
+        var json = JSONWriter(reserving: 4_096)
+        try write(&json)
         return Response(
             status: status,
             contentType: "application/json; charset=utf-8",

@@ -1,6 +1,7 @@
 /// What a database operation can fail with.
 ///
 /// The text that PostgreSQL sent is for the log: it may quote a row's values and never goes to a stranger.
+@usableFromInline
 package enum DatabaseError: Error, Sendable, Hashable {
     /// No connection, or it was lost before the statement could have had an effect.
     case unavailable

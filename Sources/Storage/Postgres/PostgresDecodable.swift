@@ -1,12 +1,15 @@
+import Glibc
 package import Sharding
 
 /// A value that one column can be read as.
+@usableFromInline
 package protocol PostgresDecodable: RowDecodable {
     /// Reads a value that may be NULL; throws ``DatabaseError/decoding(_:)`` if the column has another type.
     init(postgres value: PostgresValue) throws(DatabaseError)
 }
 
 extension PostgresDecodable {
+    @usableFromInline
     package init(row: inout Row) throws(DatabaseError) {
         self = try row.next()
     }
@@ -15,6 +18,7 @@ extension PostgresDecodable {
 extension Optional: RowDecodable where Wrapped: PostgresDecodable {}
 
 extension Optional: PostgresDecodable where Wrapped: PostgresDecodable {
+    @usableFromInline
     package init(postgres value: PostgresValue) throws(DatabaseError) {
         self = value.isNull ? nil : try Wrapped(postgres: value)
     }
@@ -23,12 +27,14 @@ extension Optional: PostgresDecodable where Wrapped: PostgresDecodable {
 extension Array: RowDecodable where Element: PostgresArrayElement {}
 
 extension Array: PostgresDecodable where Element: PostgresArrayElement {
+    @usableFromInline
     package init(postgres value: PostgresValue) throws(DatabaseError) {
         self = try Element.decodeArray(value)
     }
 }
 
 extension Bool: PostgresDecodable {
+    @usableFromInline
     package init(postgres value: PostgresValue) throws(DatabaseError) {
         try value.check(.bool, Bool.self)
         self = try value.integer(UInt8.self) != 0
@@ -36,6 +42,7 @@ extension Bool: PostgresDecodable {
 }
 
 extension Int16: PostgresDecodable {
+    @usableFromInline
     package init(postgres value: PostgresValue) throws(DatabaseError) {
         try value.check(.int2, Int16.self)
         self = try value.integer()
@@ -43,6 +50,7 @@ extension Int16: PostgresDecodable {
 }
 
 extension Int32: PostgresDecodable {
+    @usableFromInline
     package init(postgres value: PostgresValue) throws(DatabaseError) {
         switch value.type {
         case .int4: self = try value.integer()
@@ -54,6 +62,7 @@ extension Int32: PostgresDecodable {
 
 /// Reads the narrower integers too.
 extension Int64: PostgresDecodable {
+    @usableFromInline
     package init(postgres value: PostgresValue) throws(DatabaseError) {
         switch value.type {
         case .int8: self = try value.integer()
@@ -66,12 +75,14 @@ extension Int64: PostgresDecodable {
 }
 
 extension Int: PostgresDecodable {
+    @usableFromInline
     package init(postgres value: PostgresValue) throws(DatabaseError) {
         self = Int(try Int64(postgres: value))
     }
 }
 
 extension Double: PostgresDecodable {
+    @usableFromInline
     package init(postgres value: PostgresValue) throws(DatabaseError) {
         switch value.type {
         case .float8: self = Double(bitPattern: try value.integer())
@@ -82,16 +93,17 @@ extension Double: PostgresDecodable {
 }
 
 extension String: PostgresDecodable {
+    @usableFromInline
     package init(postgres value: PostgresValue) throws(DatabaseError) {
-        switch value.type {
-        case .text, .varchar, .bpchar, .name, .json, .unknown: break
-        default: throw value.mismatch(String.self)
+        let utf8 = try value.text()
+        var text = String(decoding: utf8, as: UTF8.self)
+        // What is no UTF-8 has been replaced, so that the bytes differ; `String(validating:as:)` takes
+        // several times as long.
+        let isSame = text.withUTF8 { text in
+            text.count == utf8.count
+                && (utf8.isEmpty || memcmp(text.baseAddress!, utf8.baseAddress!, utf8.count) == 0)
         }
-        if value.isNull { throw value.mismatch(String.self) }
-        let utf8 = value.bytes.bindMemory(to: UInt8.self)
-        guard let text = String(validating: utf8, as: UTF8.self) else {
-            throw .decoding("column \(value.columnName) is no valid UTF-8")
-        }
+        guard isSame else { throw .decoding("column \(value.columnName) is no valid UTF-8") }
         self = text
     }
 }
@@ -114,10 +126,16 @@ extension JSONText: PostgresDecodable {
 extension Timestamp: PostgresDecodable {
     package init(postgres value: PostgresValue) throws(DatabaseError) {
         try value.check(.timestamptz, Timestamp.self)
-        let since2000 = try value.integer(Int64.self)
-        guard since2000 != .min, since2000 <= .max - Self.microsecondsTo2000 else {
+        guard let time = Timestamp(since2000: try value.integer()) else {
             throw .decoding("column \(value.columnName) is infinite")
         }
+        self = time
+    }
+
+    /// PostgreSQL's own count; nil for its infinities.
+    @inline(__always)
+    init?(since2000: Int64) {
+        guard since2000 != .min, since2000 <= .max - Self.microsecondsTo2000 else { return nil }
         self.init(microseconds: since2000 + Self.microsecondsTo2000)
     }
 }

@@ -1,6 +1,7 @@
 internal import CLibpq
 
 /// One value of a result, in PostgreSQL's binary format; valid while its row is being read.
+@usableFromInline
 package struct PostgresValue {
     package let type: PostgresType
     package let isNull: Bool
@@ -56,6 +57,16 @@ package struct PostgresValue {
     func integer<T: FixedWidthInteger>(_: T.Type = T.self) throws(DatabaseError) -> T {
         guard bytes.count == MemoryLayout<T>.size else { throw mismatch(T.self) }
         return T(bigEndian: bytes.loadUnaligned(as: T.self))
+    }
+
+    /// The bytes of a text.
+    func text() throws(DatabaseError) -> UnsafeBufferPointer<UInt8> {
+        switch type {
+        case .text, .varchar, .bpchar, .name, .json, .unknown: break
+        default: throw mismatch(String.self)
+        }
+        if isNull { throw mismatch(String.self) }
+        return bytes.bindMemory(to: UInt8.self)
     }
 
     func array<Element: PostgresArrayElement>() throws(DatabaseError) -> [Element] {

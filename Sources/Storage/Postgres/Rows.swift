@@ -2,66 +2,13 @@ internal import CLibpq
 package import Sharding
 
 /// A value that a whole row can be read as, column after column.
+@usableFromInline
 package protocol RowDecodable: Sendable {
     init(row: inout Row) throws(DatabaseError)
 }
 
-/// One row while it is being read, in column order.
-///
-/// Lent to a decoder for one call; it does not outlive its ``Rows``.
-package struct Row: ~Copyable {
-    private let result: OpaquePointer
-    private let row: Int32
-    private let columns: Int32
-    private var column: Int32 = 0
-
-    fileprivate init(_ result: OpaquePointer, row: Int32, columns: Int32) {
-        self.result = result
-        self.row = row
-        self.columns = columns
-    }
-
-    /// Reads the next column, whose type must be one that `T` is read from.
-    @inline(__always)
-    package mutating func next<T: PostgresDecodable>(
-        _: T.Type = T.self
-    ) throws(DatabaseError) -> T {
-        try T(postgres: nextValue())
-    }
-
-    /// Reads the next column as an id.
-    @_disfavoredOverload
-    package mutating func next<ID: RoutedID>(_: ID.Type = ID.self) throws(DatabaseError) -> ID {
-        ID(rawValue: try Int64(postgres: nextValue()))
-    }
-
-    /// Reads the next column as an id or NULL.
-    @_disfavoredOverload
-    package mutating func next<ID: RoutedID>(_: ID?.Type = ID?.self) throws(DatabaseError) -> ID? {
-        try Int64?(postgres: nextValue()).map { ID(rawValue: $0) }
-    }
-
-    /// Reads the next column as ids.
-    @_disfavoredOverload
-    package mutating func next<ID: RoutedID>(_: [ID].Type = [ID].self) throws(DatabaseError) -> [ID]
-    {
-        try [Int64](postgres: nextValue()).map { ID(rawValue: $0) }
-    }
-
-    /// Leaves a column out.
-    package mutating func skip() throws(DatabaseError) {
-        _ = try nextValue()
-    }
-
-    @inline(__always)
-    private mutating func nextValue() throws(DatabaseError) -> PostgresValue {
-        guard column < columns else { throw .decoding("the row has only \(columns) columns") }
-        defer { column += 1 }
-        return PostgresValue(result, row: row, column: column)
-    }
-}
-
 /// The answer to one statement.
+@usableFromInline
 package struct Rows: Sendable {
     private let result: ResultOwner
 
@@ -70,6 +17,7 @@ package struct Rows: Sendable {
     }
 
     /// How many rows came back.
+    @usableFromInline
     package var count: Int { Int(PQntuples(result.pointer)) }
 
     package var isEmpty: Bool { count == 0 }
@@ -85,6 +33,7 @@ package struct Rows: Sendable {
         (0..<PQnfields(result.pointer)).map { String(cString: PQfname(result.pointer, $0)) }
     }
 
+    @inlinable
     package func decode<T: RowDecodable>(as _: T.Type = T.self) throws(DatabaseError) -> [T] {
         try map { (row) throws(DatabaseError) in try T(row: &row) }
     }
@@ -105,18 +54,30 @@ package struct Rows: Sendable {
     }
 
     /// Reads every row with `body`.
+    @inlinable
     package func map<T>(
         _ body: (inout Row) throws(DatabaseError) -> T
     ) throws(DatabaseError) -> [T] {
-        let count = self.count
-        let columns = PQnfields(result.pointer)
         var values: [T] = []
         values.reserveCapacity(count)
-        for index in 0..<count {
-            var row = Row(result.pointer, row: Int32(index), columns: columns)
-            values.append(try body(&row))
-        }
+        try forEach { (row) throws(DatabaseError) in values.append(try body(&row)) }
         return values
+    }
+
+    /// Lends every row to `body`: for what is written on at once and needs no values in between.
+    @inlinable
+    package func forEach(
+        _ body: (inout Row) throws(DatabaseError) -> Void
+    ) throws(DatabaseError) {
+        for index in 0..<count {
+            var row = row(at: index)
+            try body(&row)
+        }
+    }
+
+    @usableFromInline
+    func row(at index: Int) -> Row {
+        Row(result.pointer, row: Int32(index), columns: PQnfields(result.pointer))
     }
 
     /// Reads the row at `index` with `body`.
@@ -125,7 +86,7 @@ package struct Rows: Sendable {
         _ body: (inout Row) throws(DatabaseError) -> T
     ) throws(DatabaseError) -> T {
         precondition(index >= 0 && index < count, "row \(index) of \(count)")
-        var row = Row(result.pointer, row: Int32(index), columns: PQnfields(result.pointer))
+        var row = row(at: index)
         return try body(&row)
     }
 }

@@ -6,12 +6,16 @@ package import Sharding
 /// text in binary. `\(unsafe: "…")` pastes text, for names that the program itself has chosen;
 /// `\(fragment: sql)` puts another piece of SQL in, bindings included.
 package struct SQL: ExpressibleByStringInterpolation, Sendable {
-    package private(set) var text: String
-    package private(set) var bindings: Bindings
+    /// The text; bytes, since it is made anew for each query and only compared with what is prepared.
+    private(set) var utf8: [UInt8] = []
+    package private(set) var bindings = Bindings()
 
-    package init(stringLiteral text: String) {
-        self.text = text
-        bindings = Bindings()
+    package var text: String { String(decoding: utf8, as: UTF8.self) }
+
+    private init() {}
+
+    package init(stringLiteral text: StaticString) {
+        append(text)
     }
 
     package init(stringInterpolation: StringInterpolation) {
@@ -20,7 +24,7 @@ package struct SQL: ExpressibleByStringInterpolation, Sendable {
 
     /// A statement without bindings, from text that the program itself made.
     package init(unsafe text: String) {
-        self.init(stringLiteral: text)
+        utf8 = Array(text.utf8)
     }
 
     package static func + (head: SQL, tail: SQL) -> SQL {
@@ -35,17 +39,19 @@ package struct SQL: ExpressibleByStringInterpolation, Sendable {
 
     /// Appends `fragment` with its placeholders numbered on from this statement's own.
     package mutating func append(_ fragment: SQL) {
-        let source = fragment.text.utf8
-        var copied = source.startIndex
+        var copied = 0
         for index in fragment.bindings.specs.indices {
-            let spec = fragment.bindings.specs[index]
-            let placeholder = source.index(source.startIndex, offsetBy: Int(spec.textOffset))
-            text += fragment.text[copied..<placeholder]
+            let placeholder = Int(fragment.bindings.specs[index].textOffset)
+            utf8 += fragment.utf8[copied..<placeholder]
             appendPlaceholder()
             bindings.copy(index, of: fragment.bindings)
-            copied = source.index(placeholder, offsetBy: decimalDigits(index + 1) + 1)
+            copied = placeholder + decimalDigits(index + 1) + 1
         }
-        text += fragment.text[copied...]
+        utf8 += fragment.utf8[copied...]
+    }
+
+    private mutating func append(_ text: StaticString) {
+        text.withUTF8Buffer { utf8.append(contentsOf: $0) }
     }
 
     private mutating func bind(_ value: some PostgresBindable) {
@@ -54,21 +60,26 @@ package struct SQL: ExpressibleByStringInterpolation, Sendable {
     }
 
     private mutating func appendPlaceholder() {
-        bindings.nextTextOffset = UInt32(text.utf8.count)
-        text += "$"
-        text += String(bindings.count + 1)
+        bindings.nextTextOffset = UInt32(utf8.count)
+        utf8.append(UInt8(ascii: "$"))
+        let number = bindings.count + 1
+        if number < 10 {
+            utf8.append(UInt8(ascii: "0") + UInt8(number))
+        } else {
+            utf8 += String(number).utf8
+        }
     }
 
     package struct StringInterpolation: StringInterpolationProtocol, Sendable {
-        fileprivate var sql = SQL(stringLiteral: "")
+        fileprivate var sql = SQL()
 
         package init(literalCapacity: Int, interpolationCount: Int) {
-            sql.text.reserveCapacity(literalCapacity + 3 * interpolationCount)
+            sql.utf8.reserveCapacity(literalCapacity + 3 * interpolationCount)
             sql.bindings.reserve(interpolationCount)
         }
 
-        package mutating func appendLiteral(_ literal: String) {
-            sql.text += literal
+        package mutating func appendLiteral(_ literal: StaticString) {
+            sql.append(literal)
         }
 
         package mutating func appendInterpolation(_ value: some PostgresBindable) {
@@ -81,7 +92,7 @@ package struct SQL: ExpressibleByStringInterpolation, Sendable {
         }
 
         package mutating func appendInterpolation(unsafe text: String) {
-            sql.text += text
+            sql.utf8 += text.utf8
         }
 
         package mutating func appendInterpolation(fragment: SQL) {

@@ -1,15 +1,17 @@
+import Glibc
+
 /// A statement that one connection has prepared, or is about to have.
 final class PreparedStatement {
     let name: String
     let types: [PostgresType]
-    let key: String
+    let key: StatementText
     /// The name as C reads it, so that a send needs no conversion.
     let cName: UnsafeMutablePointer<CChar>
     /// Why the server refused to prepare it: the answer for every query that was sent after it.
     var refusal: DatabaseError?
     fileprivate(set) var lastUse: UInt64 = 0
 
-    fileprivate init(number: Int, key: String, types: [PostgresType]) {
+    fileprivate init(number: Int, key: StatementText, types: [PostgresType]) {
         name = "t\(number)"
         self.key = key
         self.types = types
@@ -41,7 +43,7 @@ struct StatementCache {
     }
 
     private let limit: Int
-    private var byText: [String: PreparedStatement] = [:]
+    private var byText: [StatementText: PreparedStatement] = [:]
     private var made = 0
     private var clock: UInt64 = 1
 
@@ -55,19 +57,21 @@ struct StatementCache {
     mutating func beginGroup() { clock += 1 }
 
     mutating func find(_ sql: SQL) -> Found {
-        if let known = byText[sql.text], known.fits(sql.bindings) {
+        let text = StatementText(sql.utf8)
+        if let known = byText[text], known.fits(sql.bindings) {
             known.lastUse = clock
             return .prepared(known)
         }
-        return findRare(sql)
+        return findRare(sql, text)
     }
 
     /// A text that is new here, or that is used with other types than it was first.
-    private mutating func findRare(_ sql: SQL) -> Found {
+    private mutating func findRare(_ sql: SQL, _ text: StatementText) -> Found {
         let types = sql.bindings.specs.map(\.type)
-        var key = sql.text
+        var key = text
         if byText[key] != nil {
-            key += "\0" + types.map { String($0.oid) }.joined(separator: ",")
+            let suffix = "\0" + types.map { String($0.oid) }.joined(separator: ",")
+            key = StatementText(sql.utf8 + suffix.utf8)
             if let known = byText[key] {
                 known.lastUse = clock
                 return .prepared(known)
@@ -94,4 +98,45 @@ struct StatementCache {
         byText[oldest.key] = nil
         return oldest
     }
+}
+
+/// A statement's text as a key, with a hash that costs a step for eight bytes.
+///
+/// Texts are the program's own, so that nobody can choose them to collide.
+struct StatementText: Hashable {
+    private let utf8: [UInt8]
+    private let digest: UInt64
+
+    init(_ utf8: [UInt8]) {
+        self.utf8 = utf8
+        digest = utf8.withUnsafeBytes { bytes in
+            var digest = UInt64(bytes.count)
+            var index = 0
+            while index + 8 <= bytes.count {
+                StatementText.mix(
+                    bytes.loadUnaligned(fromByteOffset: index, as: UInt64.self),
+                    &digest
+                )
+                index += 8
+            }
+            while index < bytes.count {
+                StatementText.mix(UInt64(bytes[index]), &digest)
+                index += 1
+            }
+            return digest
+        }
+    }
+
+    @inline(__always)
+    private static func mix(_ word: UInt64, _ digest: inout UInt64) {
+        digest = (digest << 5 | digest >> 59) ^ word
+        digest = digest &* 0x9E37_79B9_7F4A_7C15
+    }
+
+    static func == (one: StatementText, other: StatementText) -> Bool {
+        one.digest == other.digest && one.utf8.count == other.utf8.count
+            && memcmp(one.utf8, other.utf8, one.utf8.count) == 0
+    }
+
+    func hash(into hasher: inout Hasher) { hasher.combine(digest) }
 }

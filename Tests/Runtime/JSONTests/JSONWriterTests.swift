@@ -55,6 +55,73 @@ import Testing
         )
     }
 
+    @Test func `each number of digits is written`() {
+        var value: UInt64 = 0
+        for digits in 1...20 {
+            value = digits == 20 ? .max : value * 10 + UInt64(digits % 10)
+            for number in [value, value + (digits == 20 ? 0 : 1), value - 1] {
+                #expect(text { $0.int(number) } == "\(number)")
+            }
+        }
+        #expect(
+            text { json in
+                json.array { json in
+                    json.string(decimal: .min)
+                    json.string(decimal: 0)
+                    json.string(decimal: 100_000_000)
+                }
+            } == #"["-9223372036854775808","0","100000000"]"#
+        )
+    }
+
+    @Test(arguments: [
+        "", "a", "sieben7", "achtacht", "neun neun", "with \" in it", "grüße 👩‍👩‍👧, all of them",
+    ])
+    func `bytes of a text are written as the text`(value: String) {
+        let written = text { json in
+            Array(value.utf8).withUnsafeBufferPointer { json.string(utf8: $0) }
+        }
+
+        #expect(written == text { $0.string(value) })
+    }
+
+    @Test(arguments: [
+        [0xFF], [0x61, 0xC3, 0x22], Array(repeating: 0x61, count: 20) + [0xE2, 0x82],
+    ])
+    func `bytes that are no text are replaced`(bytes: [UInt8]) {
+        let written = text { json in
+            json.object { json in
+                json.field("first", true)
+                json.key("second")
+                bytes.withUnsafeBufferPointer { json.string(utf8: $0) }
+                json.field("third", 3)
+            }
+        }
+
+        let expected = text { json in
+            json.object { json in
+                json.field("first", true)
+                json.field("second", String(decoding: bytes, as: UTF8.self))
+                json.field("third", 3)
+            }
+        }
+        #expect(written == expected)
+    }
+
+    @Test func `a key known at run time is escaped and followed by its value`() {
+        let name = "a\"b"
+        let written = text { json in
+            json.object { json in
+                json.key(name)
+                json.int(1)
+                json.key(name)
+                json.int(2)
+            }
+        }
+
+        #expect(written == #"{"a\"b":1,"a\"b":2}"#)
+    }
+
     @Test func `whatever is written is read back`() throws {
         var random = SystemRandomNumberGenerator()
         for _ in 0..<500 {

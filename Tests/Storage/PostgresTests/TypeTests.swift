@@ -138,6 +138,76 @@ struct PostgresTypes {
         }
     }
 
+    @Test func `the common types have readers of their own, for values and for NULL`() async throws
+    {
+        let time = Timestamp(iso8601: "2026-11-21T12:00:00.123456Z")!
+        try await withPool { pool in
+            let rows = try await pool.read(
+                """
+                SELECT true, 1::smallint, 2::integer, 3::bigint, 4::bigint, 'żółw', \(time)
+                UNION ALL SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL
+                """
+            )
+
+            try rows.read(0) { (row) throws(DatabaseError) in
+                #expect(try row.next(Bool.self))
+                #expect(try row.next(Int16.self) == 1)
+                #expect(try row.next(Int32.self) == 2)
+                #expect(try row.next(Int64.self) == 3)
+                #expect(try row.next(Int.self) == 4)
+                #expect(try row.next(String.self) == "żółw")
+                #expect(try row.next(Timestamp.self) == time)
+            }
+            for index in 0..<2 {
+                try rows.read(index) { (row) throws(DatabaseError) in
+                    #expect(try row.next(Bool?.self) == (index == 0 ? true : nil))
+                    #expect(try row.next(Int16?.self) == (index == 0 ? 1 : nil))
+                    #expect(try row.next(Int32?.self) == (index == 0 ? 2 : nil))
+                    #expect(try row.next(Int64?.self) == (index == 0 ? 3 : nil))
+                    #expect(try row.next(Int?.self) == (index == 0 ? 4 : nil))
+                    #expect(try row.next(String?.self) == (index == 0 ? "żółw" : nil))
+                    #expect(try row.next(Timestamp?.self) == (index == 0 ? time : nil))
+                }
+            }
+            for column in 0..<7 {
+                #expect(throws: DatabaseError.self) {
+                    try rows.read(1) { (row) throws(DatabaseError) in
+                        for _ in 0..<column { try row.skip() }
+                        switch column {
+                        case 0: _ = try row.next(Bool.self)
+                        case 1: _ = try row.next(Int16.self)
+                        case 2: _ = try row.next(Int32.self)
+                        case 3: _ = try row.next(Int64.self)
+                        case 4: _ = try row.next(Int.self)
+                        case 5: _ = try row.next(String.self)
+                        default: _ = try row.next(Timestamp.self)
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    @Test func `rows and their texts can be read in place`() async throws {
+        try await withPool { pool in
+            let rows = try await pool.read(
+                "SELECT n, repeat('ż', n) FROM generate_series(0, 3) AS n ORDER BY n DESC"
+            )
+            var seen: [String] = []
+
+            try rows.forEach { (row) throws(DatabaseError) in
+                let number: Int = try row.next()
+                let text = try row.text { String(decoding: $0, as: UTF8.self) }
+                seen.append("\(number)\(text)")
+            }
+
+            #expect(seen == ["3żżż", "2żż", "1ż", "0"])
+            #expect(throws: DatabaseError.decoding("column n has type 23, wanted String")) {
+                try rows.forEach { (row) throws(DatabaseError) in try row.text { _ in } }
+            }
+        }
+    }
+
     @Test func `affected counts what a statement touched`() async throws {
         try await withPool { pool in
             let answers = try await pool.write([
