@@ -1,11 +1,13 @@
 """The running cluster from its operator's side: shardctl, the journal of moves, owner rows, processes."""
 import base64
+import http.client
 import json
 import os
 import pathlib
 import subprocess
 import tempfile
-import urllib.request
+import threading
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 JOURNAL = "/tessera/coordinator/moves/"
@@ -17,16 +19,60 @@ class Unanswered(Exception):
     """A part of the cluster does not answer; the message says which."""
 
 
+class Journal:
+    """Watches the moves' steps: (move, step, time), each as soon as it is seen."""
+
+    def __init__(self, cluster, every=0.02):
+        # A connection of its own: it looks from a thread.
+        self.cluster, self.every = Cluster(cluster.home), every
+        self.steps, self.moves = [], {}
+        self._seen = {}
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stopped.set()
+        self._thread.join()
+
+    def _watch(self):
+        while not self._stopped.wait(self.every):
+            try:
+                moves = self.cluster.journal()
+            except Unanswered:
+                continue
+            now = time.monotonic()
+            for name, move in moves.items():
+                if self._seen.get(name) != move["step"]:
+                    self._seen[name] = move["step"]
+                    self.steps.append((name, move["step"], now))
+            self.moves = moves
+
+    def times(self, name):
+        """Step -> when it was first seen, of one move."""
+        found = {}
+        for move, step, at in list(self.steps):
+            if move == name:
+                found.setdefault(step, at)
+        return found
+
+    def step(self, name):
+        return self._seen.get(name)
+
+
 class Cluster:
-    def __init__(self):
-        self.home = pathlib.Path(os.environ.get("TESSERA_HOME", ROOT / ".tessera"))
+    def __init__(self, home=None):
+        self.home = home or pathlib.Path(os.environ.get("TESSERA_HOME", ROOT / ".tessera"))
         try:
             self.settings = json.loads((self.home / "settings.json").read_text())
         except OSError:
             raise Unanswered(f"there is no cluster in {self.home}; cluster/up makes one") from None
         self.base = self.settings["port_base"]
         self.http_port = int(os.environ.get("HTTP_PORT", self.settings["http_port"]))
-        self._etcd_token = None
+        self._etcd_token = self._gateway = None
 
     def secret(self, name):
         return (self.home / "secrets" / name).read_text().strip()
@@ -58,7 +104,7 @@ class Cluster:
     def owners(self):
         """Bucket -> shard, by the map."""
         state, _ = self.shardctl("map", "show")
-        return {bucket: shard["shard"] for shard in state["shards"] for bucket in shard["buckets"]}
+        return {entry["bucket"]: entry["shard"] for entry in state["buckets"]}
 
     # MARK: etcd
 
@@ -75,15 +121,27 @@ class Cluster:
         return json.loads(_plain(found[0]["value"])) if found else None
 
     def _etcd(self, path, body):
-        url = f"http://127.0.0.1:{self.base + ETCD_PORT}"
+        """One call of the gateway; a kept connection, since the journal is looked at often."""
         try:
             if not self._etcd_token:
                 credentials = {"name": "tessera", "password": self.secret("etcd-tessera")}
-                self._etcd_token = _post(url + "/v3/auth/authenticate", credentials).get("token")
-            return _post(url + path, body, self._etcd_token)
-        except (OSError, ValueError) as error:
-            self._etcd_token = None
+                self._etcd_token = self._post("/v3/auth/authenticate", credentials).get("token")
+            return self._post(path, body)
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            self._etcd_token = self._gateway = None
             raise Unanswered(f"etcd: {error}") from None
+
+    def _post(self, path, body):
+        if not self._gateway:
+            self._gateway = http.client.HTTPConnection(
+                "127.0.0.1", self.base + ETCD_PORT, timeout=5)
+        headers = {"Authorization": self._etcd_token} if self._etcd_token else {}
+        self._gateway.request("POST", path, json.dumps(body), headers)
+        answer = self._gateway.getresponse()
+        text = answer.read()
+        if answer.status != 200:
+            raise ValueError(text[:200].decode(errors="replace"))
+        return json.loads(text)
 
     # MARK: PostgreSQL
 
@@ -133,9 +191,3 @@ def _text(text):
 def _plain(text):
     return base64.b64decode(text).decode()
 
-
-def _post(url, body, token=None):
-    request = urllib.request.Request(
-        url, json.dumps(body).encode(), {"Authorization": token} if token else {})
-    with urllib.request.urlopen(request, timeout=5) as answer:
-        return json.loads(answer.read())
