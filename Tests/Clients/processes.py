@@ -81,6 +81,30 @@ class Cluster:
             capture_output=True, text=True, check=False)
         assert "ERROR" not in run.stdout or "already" in run.stdout, run.stdout
 
+    def command(self, *words, expect=(0,), seconds=400):
+        """A command of cluster/, without a terminal."""
+        run = subprocess.run(
+            [ROOT / "cluster" / words[0], *words[1:]], capture_output=True, text=True, check=False,
+            stdin=subprocess.DEVNULL, timeout=seconds)
+        assert run.returncode in expect, f"{words}: {run.returncode}\n{run.stdout}{run.stderr}"
+        return run
+
+    def shardctl(self, *words, expect=(0,)):
+        """What shardctl answers to a program."""
+        return json.loads(self.command("shardctl", *words, "--json", expect=expect).stdout)
+
+    def buckets(self):
+        """Shard -> how many buckets the map gives it."""
+        return {shard["shard"]: shard["buckets"] for shard in self.shardctl("shard", "list")["shards"]}
+
+    def failpoints(self):
+        """The folder in which a file stops a coordinator or a worker at a step, or None."""
+        environment = pathlib.Path(f"/proc/{self.pid('app1')}/environ").read_bytes().split(b"\0")
+        for variable in environment:
+            if variable.startswith(b"TESSERA_FAILPOINTS="):
+                return pathlib.Path(variable.split(b"=", 1)[1].decode())
+        return None
+
     def has_failpoints(self):
         environment = pathlib.Path(f"/proc/{self.pid('app1')}/environ").read_bytes()
         return b"TESSERA_ALLOW_FAILPOINTS=1" in environment.split(b"\0")

@@ -127,7 +127,9 @@ integration_on_one_cluster() {
 }
 
 stage_kills() {
-    TESSERA_HOME="$SCRATCH/kills" start_test_cluster 18600 SHARDS=2 WORKERS=1 TESSERA_ALLOW_FAILPOINTS=1
+    mkdir -p "$SCRATCH/failpoints"
+    TESSERA_HOME="$SCRATCH/kills" start_test_cluster 18600 SHARDS=2 WORKERS=1 \
+        TESSERA_ALLOW_FAILPOINTS=1 TESSERA_FAILPOINTS="$SCRATCH/failpoints"
     TESSERA_HOME="$SCRATCH/kills" run_pytest Kills
 }
 

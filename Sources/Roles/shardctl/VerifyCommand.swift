@@ -82,31 +82,46 @@ struct VerifyCommand: ClusterCommand {
         }
     }
 
+    // Small steps without a loop in a loop: the optimiser of Swift 6.3 crashes on the whole in one function.
     private func compare(
         _ spec: MoveSpec,
         _ map: ShardMap,
         _ secrets: ShardSecrets
     ) async throws -> Outcome {
-        let sides = try [spec.source, spec.target].map { id in
-            try naming(id) {
-                try ShardSetup(shard: try map.required(id.name), secrets: secrets).moverSession()
-            }
-        }
-        let source = RowDigests(sides[0], spec.buckets)
-        let target = RowDigests(sides[1], spec.buckets)
+        let sides = try sides(of: spec, map, secrets)
         var rows: Int64 = 0
         var differing: [String] = []
-        for table in try source.tables() {
-            var isEqual = false
-            for look in 1...Self.looks where !isEqual {
-                let (one, other) = (try source.digest(of: table), try target.digest(of: table))
-                isEqual = one == other
-                if isEqual { rows += one.rows }
-                if !isEqual, look < Self.looks { try await Task.sleep(for: .milliseconds(250)) }
-            }
-            if !isEqual { differing.append(table) }
+        for table in try sides.source.tables() {
+            let equal = try await equalRows(of: table, sides)
+            rows += equal ?? 0
+            if equal == nil { differing.append(table) }
         }
         return Outcome(move: spec.id, rows: rows, differing: differing)
+    }
+
+    private typealias Sides = (source: RowDigests, target: RowDigests)
+
+    private func sides(
+        of spec: MoveSpec,
+        _ map: ShardMap,
+        _ secrets: ShardSecrets
+    ) throws -> Sides {
+        let digests = try [spec.source, spec.target].map { id in
+            try naming(id) {
+                let setup = ShardSetup(shard: try map.required(id.name), secrets: secrets)
+                return RowDigests(try setup.moverSession(), spec.buckets)
+            }
+        }
+        return (digests[0], digests[1])
+    }
+
+    /// How many rows both sides have of a table; nil if they differ, whenever one looks.
+    private func equalRows(of table: String, _ sides: Sides) async throws -> Int64? {
+        for look in 1...Self.looks {
+            if let rows = try sides.source.rows(of: table, equalTo: sides.target) { return rows }
+            if look < Self.looks { try await Task.sleep(for: .milliseconds(250)) }
+        }
+        return nil
     }
 }
 
@@ -139,7 +154,13 @@ private struct RowDigests {
         try session.rows("SELECT name FROM control.bucket_tables()").compactMap { $0[0] }
     }
 
-    func digest(of table: String) throws -> Digest {
+    /// How many rows there are, if the other side has the same.
+    func rows(of table: String, equalTo other: RowDigests) throws -> Int64? {
+        let (mine, theirs) = (try digest(of: table), try other.digest(of: table))
+        return mine == theirs ? mine.rows : nil
+    }
+
+    private func digest(of table: String) throws -> Digest {
         let row = try session.rows(
             """
             SELECT count(*), coalesce(bit_xor(hash_record_extended(t, 0)), 0)

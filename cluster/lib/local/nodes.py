@@ -115,6 +115,14 @@ def shard_options(layout):
     return [f"--shard=s{node.index}=127.0.0.1:{node.port}" for node in layout.shards]
 
 
+def has_map(layout):
+    """False if etcd answers and holds no map."""
+    run = subprocess.run(
+        [str(layout.binaries / "shardctl"), "map", "show", "--config",
+         str(layout.config / "shardctl.yaml")], capture_output=True, text=True, check=False)
+    return run.returncode != 73
+
+
 def shardctl(layout, *arguments):
     """Runs the operator's tool with this cluster's configuration and returns what it printed."""
     run = subprocess.run(

@@ -9,9 +9,10 @@ import dataclasses
 import json
 import shutil
 import subprocess
+import time
 
 from . import budget, nodes, ports, shards
-from .console import REFUSED, UNAVAILABLE, UNFINISHED, USAGE, Failure, confirm, step
+from .console import FAILED, REFUSED, UNAVAILABLE, UNFINISHED, USAGE, Failure, confirm, step
 from .folders import FREE_BYTES
 from .layout import CHECKOUT, LARGEST_SHARD_NUMBER, MOST, Layout
 from .processes import Supervisor, wait_for
@@ -22,6 +23,9 @@ NEW_SHARD_BYTES = 192 << 20
 MOST_PLANS = 5
 # How long nodes may take to let go of a shard that has left the map.
 RELEASE_SECONDS = 30
+# How long a stand-by may take to lead, and the last move to be tidied up.
+CONTROL_SECONDS = 60
+ELECTION_SECONDS = 15
 
 
 @dataclasses.dataclass
@@ -31,6 +35,8 @@ class Task:
     command: str
     coming: list
     leaving: list
+    # Whether the buckets are left where they are.
+    empty: bool = False
 
     @staticmethod
     def pending(layout):
@@ -64,9 +70,10 @@ def _file(layout):
 
 def grow(arguments):
     options = _options("grow", "Adds shards and gives them their share of the buckets.", arguments,
-                       count="how many shards to add")
+                       count="how many shards to add", empty=True)
     layout, supervisor = _running()
-    _carry_out(layout, supervisor, _grow, options.count, options.yes)
+    choose = _grow_empty if options.empty else _grow
+    _carry_out(layout, supervisor, choose, options.count, options.yes)
 
 
 def shrink(arguments):
@@ -88,7 +95,7 @@ def grow_by(layout, supervisor, count):
     _carry_out(layout, supervisor, _grow, count, yes=True)
 
 
-def _options(name, description, arguments, count=None, shard=None):
+def _options(name, description, arguments, count=None, shard=None, empty=False):
     parser = argparse.ArgumentParser(
         prog=f"cluster/{name}", description=description,
         epilog="Run again after an interruption, it goes on. Exit status: 0 done; 64 wrong usage; 65 refused"
@@ -97,6 +104,9 @@ def _options(name, description, arguments, count=None, shard=None):
         parser.add_argument("count", nargs="?", type=int, default=1, help=f"{count} (1)")
     if shard:
         parser.add_argument("shard", help=shard)
+    if empty:
+        parser.add_argument("--empty", action="store_true",
+                            help="give them no buckets, as for shardctl isolate")
     parser.add_argument("--yes", action="store_true", help="do not ask")
     try:
         options = parser.parse_args(arguments)
@@ -121,6 +131,10 @@ def _grow(layout, count):
     return Task(_command_of(_grow, count), _new_numbers(layout, count), [])
 
 
+def _grow_empty(layout, count):
+    return Task(_command_of(_grow_empty, count), _new_numbers(layout, count), [], empty=True)
+
+
 def _shrink(layout, count):
     numbers = layout.settings.shard_numbers
     if count >= len(numbers):
@@ -137,9 +151,9 @@ def _replace(layout, number):
 
 def _command_of(choose, argument):
     """What a person types for it, and types again when it was interrupted."""
-    if choose is _replace:
-        return f"cluster/replace s{argument}"
-    return f"cluster/{'grow' if choose is _grow else 'shrink'} {argument}"
+    forms = {_grow: "grow {}", _grow_empty: "grow {} --empty", _shrink: "shrink {}",
+             _replace: "replace s{}"}
+    return "cluster/" + forms[choose].format(argument)
 
 
 def _number(name):
@@ -180,7 +194,8 @@ def _carry_out(layout, supervisor, choose, argument, yes):
         raise Failure(f"{task.command} is not finished: {why}; nothing is lost; when that is mended, run it"
                       " again and it goes on", UNFINISHED) from None
     _file(layout).unlink()
-    step(f"done: {len(layout.settings.shard_numbers)} shards, the buckets are where they belong")
+    step(f"done: {len(layout.settings.shard_numbers)} shards"
+         + ("" if task.empty else ", the buckets are where they belong"))
 
 
 def _preflight(layout, task):
@@ -191,17 +206,32 @@ def _preflight(layout, task):
         raise Failure(f"the cluster does not serve ({layout.url}/readyz answers {ready});"
                       " see cluster/status", UNAVAILABLE)
     run = _shardctl(layout, "doctor")
-    if run.returncode:
-        lines = (run.stdout + run.stderr).strip().splitlines()
-        raise Failure(f"shardctl doctor finds something to mend first: {lines[0] if lines else '?'}",
+    if run.returncode == FAILED:
+        raise Failure(f"shardctl doctor finds something to mend first: {run.stdout.splitlines()[0]}",
                       REFUSED)
-    coming = [layout.shard(number) for number in task.coming]
-    for node in coming:
+    if run.returncode:
+        raise Failure(f"shardctl doctor: {_last_line(run)}", run.returncode)
+    _check_control(layout)
+    for node in [layout.shard(number) for number in task.coming]:
         if not ports.is_free(node.port):
             who = ports.listener(node.port)
             raise Failure(f"port {node.port} (for {node.name}) is taken{f' by {who}' if who else ''};"
                           " stop that first", REFUSED)
     _check_disk(layout, task)
+
+
+def _check_control(layout):
+    # A cluster that was started just now may not have a leader yet.
+    deadline = time.monotonic() + ELECTION_SECONDS
+    while not (state := _status(layout))["leader"] and time.monotonic() < deadline:
+        time.sleep(0.5)
+    if not state["leader"]:
+        raise Failure("no coordinator leads; see cluster/status and cluster/logs coordinator1", UNAVAILABLE)
+    if state["paused"]:
+        raise Failure("moves are paused; shardctl resume takes that back", REFUSED)
+    if state["pending"]:
+        raise Failure(f"another plan is being carried out, {state['pending']} moves to go; wait for it"
+                      " (shardctl status --watch)", REFUSED)
 
 
 def _check_disk(layout, task):
@@ -229,12 +259,13 @@ def _do(layout, supervisor, task):
     leaving = [number for number in task.leaving if f"s{number}" in known]
     for number in leaving:
         _run(layout, "shard", "drain", f"s{number}")
-    _move(layout, leaving)
+    if not task.empty:
+        _move(layout, leaving)
     for number in leaving:
         _run(layout, "shard", "remove", f"s{number}", "--yes")
     for number in task.leaving:
         _remove_server(layout, supervisor, number)
-    _run(layout, "doctor")
+    _await_clean(layout)
 
 
 def _start_server(layout, supervisor, number):
@@ -256,30 +287,50 @@ def _start_server(layout, supervisor, number):
 
 def _move(layout, leaving):
     """Plans are carried out until nothing is left to move: users go on writing, so that one may not do."""
+    _await_plan(layout)
     for _ in range(MOST_PLANS):
-        if _planned(layout) == 0:
+        if _ask(layout, "plan")["buckets"] == 0:
             break
-        _run(layout, "apply", "--wait", "--yes")
-    held = {name: shard.get("buckets") for name, shard in _map(layout).items()}
-    for number in leaving:
-        if held.get(f"s{number}"):
-            raise Failure(f"s{number} still has {held[f's{number}']} buckets; see shardctl status")
+        # Moves that were taken back are planned again.
+        _run(layout, "apply", "--wait", "--yes", accept=(0, 1))
+    else:
+        if _ask(layout, "plan")["buckets"]:
+            raise Failure(f"{MOST_PLANS} plans did not bring every bucket to its place; see shardctl status")
+    known = _map(layout)
+    for name in [f"s{number}" for number in leaving]:
+        if known[name]["buckets"]:
+            raise Failure(f"{name} still has {known[name]['buckets']} buckets; see shardctl status")
 
 
-def _planned(layout):
-    """How many buckets a plan of now would move."""
-    run = _shardctl(layout, "plan", "--json")
-    if run.returncode:
-        raise Failure(f"shardctl plan: {_last_line(run)}")
-    return json.loads(run.stdout)["buckets"]
+def _await_plan(layout):
+    """The plan of an earlier attempt is carried out whether this command lives or not."""
+    last = None
+    while pending := _status(layout)["pending"]:
+        if pending != last:
+            step(f"an agreed plan is being carried out: {pending} moves to go")
+        last = pending
+        time.sleep(1)
+
+
+def _await_clean(layout):
+    """The last move may still be tidying up."""
+    deadline = time.monotonic() + CONTROL_SECONDS
+    while (run := _shardctl(layout, "doctor")).returncode:
+        if time.monotonic() > deadline:
+            lines = (run.stdout + run.stderr).strip().splitlines()
+            raise Failure(f"shardctl doctor: {lines[0] if lines else run.returncode}")
+        time.sleep(1)
+    step("shardctl doctor: nothing found")
 
 
 def _map(layout):
     """The shards that the map knows, by name."""
-    run = _shardctl(layout, "shard", "list", "--json")
-    if run.returncode:
-        raise Failure(f"shardctl shard list: {_last_line(run)}")
-    return {shard["shard"]: shard for shard in json.loads(run.stdout)["shards"]}
+    return {shard["shard"]: shard for shard in _ask(layout, "shard", "list")["shards"]}
+
+
+def _status(layout):
+    """What the coordinator does; a shard that is not well does not matter here."""
+    return _ask(layout, "status", accept=(0, 1))
 
 
 def _remove_server(layout, supervisor, number):
@@ -309,11 +360,19 @@ def _clients(layout, node):
 
 # MARK: shardctl
 
-def _run(layout, *arguments):
+def _run(layout, *arguments, accept=(0,)):
     """Runs shardctl, whose own lines and bars are shown."""
     run = subprocess.run(_command(layout, arguments), stderr=subprocess.PIPE, text=True, check=False)
-    if run.returncode:
+    if run.returncode not in accept:
         raise Failure(f"shardctl {' '.join(arguments[:2])}: {_last_line(run)}")
+
+
+def _ask(layout, *arguments, accept=(0,)):
+    """What shardctl answers to a program."""
+    run = _shardctl(layout, *arguments, "--json")
+    if run.returncode not in accept or not run.stdout:
+        raise Failure(f"shardctl {' '.join(arguments)}: {_last_line(run)}", run.returncode)
+    return json.loads(run.stdout)
 
 
 def _shardctl(layout, *arguments):

@@ -50,7 +50,7 @@ def _up():
         step(f"{name}: added")
 
     _start_infrastructure(layout, supervisor)
-    _prepare_map(layout)
+    _prepare_map(layout, kept)
     _start_roles(layout, supervisor, changed_nodes)
     _start_balancer(layout, supervisor, balancer_changed)
     _remove_surplus(layout, supervisor)
@@ -105,9 +105,11 @@ def _start_infrastructure(layout, supervisor):
         step("etcd: users made, authentication on")
 
 
-def _prepare_map(layout):
+def _prepare_map(layout, kept):
     """Roles, database and schemas on each shard, then the map; the lines say what was not there."""
     migrations = ["--migrations", str(CHECKOUT / "Sources")]
+    if kept and not nodes.has_map(layout):
+        _rebuild_map(layout)
     for line in nodes.shardctl(
             layout, "init", *nodes.shard_options(layout), *migrations).splitlines():
         if line.startswith("map:") and "unchanged" not in line:
@@ -116,6 +118,14 @@ def _prepare_map(layout):
     ran = sum(": ran " in line for line in done)
     if ran:
         step(f"shardctl migrate: {ran} migrations on {len(layout.shards)} shards")
+
+
+def _rebuild_map(layout):
+    """etcd has lost its data: the shards know what they own, and a node's copy knows the rest."""
+    copies = sorted((layout.home / "map").glob("*.json"), key=lambda file: file.stat().st_mtime)
+    known = ["--file", str(copies[-1])] if copies else []
+    line = nodes.shardctl(layout, "map", "import", *known, *nodes.shard_options(layout)).strip()
+    step(f"shardctl map import: {line}")
 
 
 def _start_roles(layout, supervisor, changed):
