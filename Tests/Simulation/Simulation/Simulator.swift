@@ -8,9 +8,11 @@ package final class Simulator {
     package static let stepBound = 200_000
 
     package let seed: UInt64
+    /// Virtual milliseconds.
     package private(set) var now = 0
     package private(set) var steps = 0
     package var random: SeededGenerator
+    /// A heap: the step that is due first is at the front.
     private var queue: [Pending] = []
     private var serial = 0
 
@@ -18,6 +20,10 @@ package final class Simulator {
         var at: Int
         var serial: Int
         var body: () -> Void
+
+        func isBefore(_ other: Pending) -> Bool {
+            at == other.at ? serial < other.serial : at < other.at
+        }
     }
 
     package init(seed: UInt64) {
@@ -27,10 +33,15 @@ package final class Simulator {
 
     /// Runs `body` after a delay drawn from `delay`, in virtual milliseconds.
     package func step(within delay: ClosedRange<Int> = 0...50, _ body: @escaping () -> Void) {
+        let chosen =
+            delay.count == 1 ? delay.lowerBound : Int.random(in: delay, using: &random)
+        step(after: chosen, body)
+    }
+
+    /// Runs `body` after exactly that many virtual milliseconds.
+    package func step(after delay: Int, _ body: @escaping () -> Void) {
         serial += 1
-        queue.append(
-            Pending(at: now + Int.random(in: delay, using: &random), serial: serial, body: body)
-        )
+        push(Pending(at: now + delay, serial: serial, body: body))
     }
 
     /// True with the given probability.
@@ -39,10 +50,13 @@ package final class Simulator {
     }
 
     /// Runs until nothing is left to do. Returns false if that never happens within ``stepBound``.
-    package func run() -> Bool {
-        while let next = queue.indices.min(by: { earlier(queue[$0], queue[$1]) }) {
-            guard steps < Simulator.stepBound else { return false }
-            let pending = queue.remove(at: next)
+    package func run() -> Bool { run(until: .max, bound: Self.stepBound) }
+
+    /// Runs what is due until that time. Returns false if that takes more steps than the bound.
+    package func run(until end: Int, bound: Int) -> Bool {
+        while let first = queue.first, first.at <= end {
+            guard steps < bound else { return false }
+            let pending = pop()
             now = max(now, pending.at)
             steps += 1
             pending.body()
@@ -50,8 +64,28 @@ package final class Simulator {
         return true
     }
 
-    private func earlier(_ a: Pending, _ b: Pending) -> Bool {
-        (a.at, a.serial) < (b.at, b.serial)
+    private func push(_ pending: Pending) {
+        queue.append(pending)
+        var child = queue.count - 1
+        while child > 0, queue[child].isBefore(queue[(child - 1) / 2]) {
+            queue.swapAt(child, (child - 1) / 2)
+            child = (child - 1) / 2
+        }
+    }
+
+    private func pop() -> Pending {
+        queue.swapAt(0, queue.count - 1)
+        let first = queue.removeLast()
+        var parent = 0
+        while true {
+            var least = parent
+            for child in [2 * parent + 1, 2 * parent + 2] where child < queue.count {
+                if queue[child].isBefore(queue[least]) { least = child }
+            }
+            guard least != parent else { return first }
+            queue.swapAt(parent, least)
+            parent = least
+        }
     }
 }
 
