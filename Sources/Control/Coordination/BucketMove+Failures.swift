@@ -22,7 +22,10 @@ extension BucketMove {
         case .startReverse, .measureReverse: return sufferReverse(failure, in: work)
         case .giveUp, .activate, .settleSource:
             // A refusal here contradicts what was seen; look again rather than insist.
-            return wait(backOff(tries), then: failure.kind == .transient ? work : .observe)
+            return wait(
+                backOff(tries),
+                then: failure.kind == .transient ? work : .observe(run: copies)
+            )
         case .observe, .publish, .detachStream, .stopReverse, .clean, .undo: return again(work)
         }
     }

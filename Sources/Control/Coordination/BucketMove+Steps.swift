@@ -20,16 +20,18 @@ extension BucketMove {
             (self.rows, self.bytes) = (rows, bytes)
             step = .catchingUp
             return [.journal] + perform(.attachStream(run: copies))
-        case (.attachStream, _): return perform(.measureLag)
+        case (.attachStream, _): return perform(.measureLag(run: copies))
         case (.measureLag, .lag(let bytes, let oldestWriter)):
             return lagMeasured(bytes, oldestWriter)
         case (.verify, .compared(let source, let target)):
             guard source == target else { return copyAgain("the copy differs from the source") }
             digest = source
-            return keepsReverse && !hasReverse ? perform(.prepareReverse) : perform(.measureLag)
+            return [.note]
+                + (keepsReverse && !hasReverse
+                    ? perform(.prepareReverse) : perform(.measureLag(run: copies)))
         case (.prepareReverse, _):
             hasReverse = true
-            return [.note] + perform(.measureLag)
+            return [.note] + perform(.measureLag(run: copies))
         default: return proceedInPause(from: work, fact)
         }
     }
@@ -102,9 +104,11 @@ extension BucketMove {
         switch step {
         case .planned, .prechecked:
             step = isRollback ? .catchingUp : .prepared
-            return isRollback ? [.journal] + perform(.measureLag) : openStream()
+            return isRollback ? [.journal] + perform(.measureLag(run: copies)) : openStream()
         case .prepared, .copying: return openStream()
-        default: return isRollback ? perform(.measureLag) : perform(.attachStream(run: copies))
+        default:
+            return isRollback
+                ? perform(.measureLag(run: copies)) : perform(.attachStream(run: copies))
         }
     }
 
@@ -135,16 +139,17 @@ extension BucketMove {
 
     private mutating func lagMeasured(_ bytes: Int64, _ oldestWriter: Duration) -> [MoveEffect] {
         let near = bytes <= policy.lagLimitBytes
-        if near, step == .catchingUp {
+        // What a predecessor was verifying when it died has not been verified.
+        if near, digest == nil {
             step = .verifying
-            return [.journal] + perform(.verify)
+            return [.journal] + perform(.verify(run: copies))
         }
         if near, oldestWriter <= policy.writerLimit { return fence() }
         lagChecks += 1
         guard lagChecks < policy.lagCheckLimit else {
             return takeBack("the target never caught up: \(bytes) bytes behind")
         }
-        return wait(policy.lagPoll, then: .measureLag)
+        return wait(policy.lagPoll, then: .measureLag(run: copies))
     }
 
     // MARK: The pause

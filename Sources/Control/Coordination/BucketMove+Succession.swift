@@ -9,7 +9,7 @@ extension BucketMove {
         if handedTo != nil, step == .reverseSync, let back = rollback(as: handedTo!) {
             return [.start(back)]
         }
-        return perform(.observe)
+        return perform(.observe(run: copies))
     }
 
     mutating func resume(_ seen: ObservedMove) -> [MoveEffect] {
@@ -54,7 +54,7 @@ extension BucketMove {
     private mutating func lookAgain(_ reason: String) -> [MoveEffect] {
         tries += 1
         trouble = reason
-        return wait(backOff(tries), then: .observe)
+        return wait(backOff(tries), then: .observe(run: copies))
     }
 
     /// The source owns the buckets, and no fence is on its way.

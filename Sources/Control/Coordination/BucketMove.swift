@@ -24,7 +24,7 @@ package struct BucketMove: Sendable, Equatable {
     package internal(set) var copies = 0
     package internal(set) var rows: Int64 = 0
     package internal(set) var bytes: Int64 = 0
-    /// What both sides agreed on, when they were last compared.
+    /// What both sides agreed on; nil while the present copy has not been verified.
     package internal(set) var digest: String?
     /// A reverse slot waits on the target, or feeds the source: the move can be rolled back.
     package internal(set) var hasReverse = false

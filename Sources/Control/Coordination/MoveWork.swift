@@ -31,28 +31,32 @@ package struct FenceAttempt: Hashable, Sendable, CustomStringConvertible {
 /// owner rows it relies on in the transaction in which it acts. Epochs are listed in the order of the
 /// spec's buckets, and are always those of the *source* while it owned or was fenced; the target's are one higher.
 package enum MoveWork: Hashable, Sendable {
-    /// Reads owner rows and streams on both sides; a side that does not answer is left out. → `observed`
-    case observe
+    /// Reads owner rows and streams on both sides; a side that does not answer is left out. A stream counts as slot and
+    /// subscription when it is the run's, and as something else when it is an earlier run's. → `observed`
+    case observe(run: Int)
     /// Whether the move could work at all; changes nothing. → `size`
     case precheck
     /// Puts rows `incoming(e+1)`, marked with the move, on the target; where they stand already, raises them to the
     /// source's present epoch. Refuses an owned bucket, and rows of the buckets that are not this move's. → `epochs`
     case prepareTarget
-    /// From the start: removes what an earlier copy left (slot, subscription, rows at the target), then makes
+    /// From the start: removes what earlier runs left (subscription, rows at the target, slot), then makes
     /// publication and slot with an exported snapshot.
     ///
-    /// Runs count up from 1, and one is used once. The target remembers the highest, and whatever deletes or copies rows
-    /// there checks it in the same transaction: a mover that wakes up late must not empty or fill a copy
-    /// which its successor has verified. A run that is not higher (here) or not the same (below) is `refused`.
+    /// Runs count up from 1, and one is used once; a mover that wakes up late must not spoil what its successor has
+    /// verified. So the names of publication, slot and subscription contain the run; and the target remembers the
+    /// highest run, which whatever deletes or copies rows there compares in the same transaction: a run that is
+    /// not higher (here) or not the same (copy, attach) is `refused`. A rollback, which has no copy, is run 0: its
+    /// stream is the reverse stream of the move that it rolls back.
     case openStream(run: Int)
     /// The rows of the run's snapshot; `lost` when the snapshot is gone. → `copied`
     case copy(run: Int)
     /// The subscription that follows the run's copy.
     case attachStream(run: Int)
-    /// How far the target is behind, and how old the oldest transaction is that writes the buckets. → `lag`
-    case measureLag
+    /// How far the target is behind, and how old the oldest transaction is that writes the buckets; `lost` when slot or
+    /// subscription of the run are gone. → `lag`
+    case measureLag(run: Int)
     /// Digests of both sides at equal positions. → `compared`
-    case verify
+    case verify(run: Int)
     /// The slot on the target from which a rollback would read.
     case prepareReverse
     /// In one transaction on the source: the exclusive locks (waiting shortly, then ending who holds them),
@@ -76,7 +80,7 @@ package enum MoveWork: Hashable, Sendable {
     case publish(owner: ShardID, [Epoch])
     /// `released(attempt) → gone` on the source.
     case settleSource(FenceAttempt)
-    /// Removes the stream that brought the rows: subscription, slot, publication.
+    /// Removes the stream that brought the rows: subscription, slot, publication, of every run.
     case detachStream
     /// Subscribes the source to the target; the forward stream is gone by now.
     case startReverse

@@ -4,15 +4,22 @@ internal import Sharding
 // What a mover does in one database, each function one transaction, worded as the SQL functions of the product.
 
 extension FakeShard {
-    static func forward(_ move: MoveID) -> String { "\(move)" }
+    /// The names of a move's streams; the forward one is made anew by each run of the copy.
+    static func forward(_ move: MoveID, _ run: Int) -> String { "\(move)-\(run)" }
     static func reverse(_ move: MoveID) -> String { "\(move)-reverse" }
+
+    /// The stream that a move's rows come by.
+    static func stream(_ spec: MoveSpec, _ run: Int) -> String {
+        if case .rollback(let of) = spec.kind { return reverse(of) }
+        return forward(spec.id, run)
+    }
 
     private func refuse(_ message: String) -> MoveFailure {
         MoveFailure(kind: .refused, message: message)
     }
 
-    func side(_ spec: MoveSpec, isSource: Bool) -> ObservedMove.Side {
-        let forward = Self.forward(spec.id)
+    func side(_ spec: MoveSpec, _ run: Int, isSource: Bool) -> ObservedMove.Side {
+        let forward = Self.forward(spec.id, run)
         let reverse = Self.reverse(spec.id)
         let (sending, arriving) = isSource ? (forward, reverse) : (reverse, forward)
         let isExpected = spec.buckets.contains {
@@ -27,6 +34,11 @@ extension FakeShard {
                     markers[bucket]?.contains { $0.move == spec.id } ?? false
                 }
         )
+    }
+
+    private func hasStreams(of move: MoveID, besides known: [String]) -> Bool {
+        slots.contains { $0.value.move == move && !known.contains($0.key) }
+            || subscriptions.contains { $0.value.move == move && !known.contains($0.key) }
     }
 
     func ownedEpochs(_ buckets: [BucketID]) throws -> [Epoch] {
@@ -70,7 +82,7 @@ extension FakeShard {
             throw refuse("run \(run) is not the newest")
         }
         runs[spec.id] = run
-        subscriptions[Self.forward(spec.id)] = nil
+        subscriptions = subscriptions.filter { $0.value.move != spec.id }
         for bucket in spec.buckets { commit(deletions(of: bucket)) }
     }
 
@@ -88,7 +100,7 @@ extension FakeShard {
         guard expects(spec), runs[spec.id] == run || flaw == .ignoresRuns else {
             throw refuse("run \(run) is not the newest")
         }
-        subscriptions[Self.forward(spec.id)] = Subscription(
+        subscriptions[Self.forward(spec.id, run)] = Subscription(
             move: spec.id,
             publisher: spec.source
         )
@@ -117,8 +129,7 @@ extension FakeShard {
 
     /// Takes back what the move made at its target.
     func undoTarget(_ spec: MoveSpec, flaw: Flaw?) {
-        subscriptions[Self.forward(spec.id)] = nil
-        slots[Self.reverse(spec.id)] = nil
+        dropStreams(of: spec.id)
         let wasExpected = expects(spec) || flaw == .undoesOwned
         if wasExpected, spec.kind == .copy {
             for bucket in spec.buckets { commit(deletions(of: bucket)) }
@@ -136,8 +147,8 @@ extension FakeShard {
     // MARK: As source
 
     /// Makes the slot; what it gives are the rows of that moment.
-    func openSlot(_ spec: MoveSpec) -> [(BucketID, Int, Int)] {
-        slots[Self.forward(spec.id)] = Slot(
+    func openSlot(_ spec: MoveSpec, run: Int, flaw: Flaw?) -> [(BucketID, Int, Int)] {
+        slots[Self.forward(spec.id, flaw == .ignoresRuns ? 0 : run)] = Slot(
             move: spec.id,
             buckets: Set(spec.buckets),
             position: log.count
@@ -233,11 +244,9 @@ extension FakeShard {
         dropStreams(of: spec.id)
     }
 
-    func dropStreams(of move: MoveID) {
-        for name in [Self.forward(move), Self.reverse(move)] {
-            slots[name] = nil
-            subscriptions[name] = nil
-        }
+    func dropStreams(of move: MoveID, besides kept: String? = nil) {
+        slots = slots.filter { $0.value.move != move || $0.key == kept }
+        subscriptions = subscriptions.filter { $0.value.move != move || $0.key == kept }
     }
 
     func dropMarkers(of spec: MoveSpec) {

@@ -50,7 +50,7 @@ final class SimulatedDriver {
     func perform(_ work: MoveWork, of spec: MoveSpec, _ done: @escaping (Answer) -> Void) {
         let flaw = world.flaw
         switch work {
-        case .observe: observe(spec, done)
+        case .observe(let run): observe(spec, run, done)
         case .precheck:
             on(spec.source, { try $0.ownedEpochs(spec.buckets) }) { [self] result in
                 if case .failure(let failure) = result { return done(.failure(failure)) }
@@ -60,16 +60,18 @@ final class SimulatedDriver {
         case .openStream(let run): openStream(spec, run, done)
         case .copy(let run): copy(spec, run, done)
         case .attachStream(let run):
-            on(spec.source, { $0.slots[FakeShard.forward(spec.id)] != nil }) { [self] result in
+            on(spec.source, { $0.slots[FakeShard.forward(spec.id, run)] != nil }) { [self] result in
                 guard case .success(true) = result else { return done(result.lost) }
                 on(spec.target, { try $0.subscribe(spec, run: run, flaw: flaw) }) { [self] in
                     world.pump(to: spec.target)
                     done($0.map { .nothing })
                 }
             }
-        case .measureLag: measureLag(spec, reverse: false, done)
-        case .measureReverse: measureLag(spec, reverse: true, done)
-        case .verify: compare(spec, done)
+        case .measureLag(let run):
+            measureLag(FakeShard.stream(spec, run), from: spec.source, to: spec.target, done)
+        case .measureReverse:
+            measureLag(FakeShard.reverse(spec.id), from: spec.target, to: spec.source, done)
+        case .verify(let run): compare(spec, run, done)
         case .compareTail:
             // Weaker than the product's, so that nothing stands on it; now and then it finds a difference.
             let differs = world.simulator.chance(world.network.faults.isUnkind ? 0.03 : 0)
@@ -167,9 +169,9 @@ final class SimulatedDriver {
 
     // MARK: The longer ones
 
-    private func observe(_ spec: MoveSpec, _ done: @escaping (Answer) -> Void) {
-        on(spec.source, { $0.side(spec, isSource: true) }) { [self] source in
-            on(spec.target, { $0.side(spec, isSource: false) }) { target in
+    private func observe(_ spec: MoveSpec, _ run: Int, _ done: @escaping (Answer) -> Void) {
+        on(spec.source, { $0.side(spec, run, isSource: true) }) { [self] source in
+            on(spec.target, { $0.side(spec, run, isSource: false) }) { target in
                 let seen = ObservedMove(source: try? source.get(), target: try? target.get())
                 done(.success(.observed(seen)))
             }
@@ -192,7 +194,7 @@ final class SimulatedDriver {
         let flaw = world.flaw
         on(spec.target, { try $0.empty(for: spec, run: run, flaw: flaw) }) { [self] result in
             if case .failure(let failure) = result { return done(.failure(failure)) }
-            on(spec.source, { $0.openSlot(spec) }) { [self] result in
+            on(spec.source, { $0.openSlot(spec, run: run, flaw: flaw) }) { [self] result in
                 done(
                     result.map { rows in
                         snapshots[spec.id] = (run, rows)
@@ -223,13 +225,11 @@ final class SimulatedDriver {
     }
 
     private func measureLag(
-        _ spec: MoveSpec,
-        reverse: Bool,
+        _ name: String,
+        from: ShardID,
+        to: ShardID,
         _ done: @escaping (Answer) -> Void
     ) {
-        var name = reverse ? FakeShard.reverse(spec.id) : FakeShard.forward(spec.id)
-        if case .rollback(let of) = spec.kind { name = FakeShard.reverse(of) }
-        let (from, to) = reverse ? (spec.target, spec.source) : (spec.source, spec.target)
         on(from, { shard -> Int? in shard.slots[name].map { shard.log.count - $0.position } }) {
             [self] result in
             guard case .success(let lag?) = result else { return done(result.lost) }
@@ -241,9 +241,8 @@ final class SimulatedDriver {
     }
 
     /// Digests at equal positions, which it waits for.
-    private func compare(_ spec: MoveSpec, _ done: @escaping (Answer) -> Void) {
-        var name = FakeShard.forward(spec.id)
-        if case .rollback(let of) = spec.kind { name = FakeShard.reverse(of) }
+    private func compare(_ spec: MoveSpec, _ run: Int, _ done: @escaping (Answer) -> Void) {
+        let name = FakeShard.stream(spec, run)
         on(spec.source, { $0.slots[name] != nil }) { [self] result in
             guard case .success(true) = result else { return done(result.lost) }
             on(
@@ -261,8 +260,8 @@ final class SimulatedDriver {
                 case .failure(let failure): done(.failure(failure))
                 case .success(nil):
                     world.simulator.step(after: 5) { [self] in
-                        guard world.isWanted(spec, .verify) else { return }
-                        compare(spec, done)
+                        guard world.isWanted(spec, .verify(run: run)) else { return }
+                        compare(spec, run, done)
                     }
                 }
             }
@@ -331,11 +330,11 @@ final class SimulatedDriver {
 
     private func detach(_ spec: MoveSpec, _ done: @escaping (Answer) -> Void) {
         if world.flaw == .leavesStream { return done(.success(.nothing)) }
-        var name = FakeShard.forward(spec.id)
-        if case .rollback(let of) = spec.kind { name = FakeShard.reverse(of) }
+        var move = spec.id
+        if case .rollback(let of) = spec.kind { move = of }
         onBoth(
-            (spec.target, { $0.subscriptions[name] = nil }),
-            (spec.source, { $0.slots[name] = nil }),
+            (spec.target, { $0.dropStreams(of: move, besides: FakeShard.reverse(spec.id)) }),
+            (spec.source, { $0.dropStreams(of: move, besides: FakeShard.reverse(spec.id)) }),
             then: done
         )
     }
