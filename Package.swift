@@ -140,7 +140,7 @@ let package = Package(
         // Runtime
         runtime("Crypto", ["CCrypto", "CSodium"]),
         runtime("EventLoops", ["CLibuv", "CRuntime"]),
-        runtime("JSON", ["CSimdjson"]),
+        runtime("JSON", ["CRuntime", "CSimdjson"]),
         runtime("Logs", ["JSON", logging]),
         runtime("Metrics", ["EventLoops"]),
         runtime("Normalizing", ["CUtf8proc"]),

@@ -183,6 +183,7 @@ class Frame:
         """
         for measure in measures.values():
             measure()  # Warms caches, connections and branch predictors; not counted.
+        self.prioritize()
         taken = {name: [] for name in measures}
         for _ in range(self.options.rounds):
             order = list(measures)
@@ -195,6 +196,21 @@ class Frame:
                 for metric in taken[name][0]:
                     self.emit(scenario, name, peer, metric, [r[metric] for r in taken[name]],
                               [r[metric] for r in taken[peer]] if peer else None)
+
+    def prioritize(self):
+        """Gives --nice to the servers, to all their processes and to the load generator.
+
+        A session is a scheduling group of its own where the kernel groups by session, and each backend of
+        PostgreSQL begins one: a nice value counts within its group only, so the group gets it too.
+        """
+        if self.options.nice is None:
+            return
+        for pid in [os.getpid(), *(p for s in self.servers for p in tree(s.process.pid))]:
+            group = pathlib.Path(f"/proc/{pid}/autogroup")
+            if group.exists():
+                group.write_text(str(self.options.nice))
+            for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+                os.setpriority(os.PRIO_PROCESS, int(task.name), self.options.nice)
 
     def emit(self, scenario, variant, peer, metric, values, peer_values=None):
         ratio = None

@@ -19,7 +19,7 @@ struct Select20Route {
         private var count = 0
 
         func next() -> Int {
-            count += 1
+            defer { count += 1 }
             return 1 + count % Select20Route.authors
         }
     }

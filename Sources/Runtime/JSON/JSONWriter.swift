@@ -1,3 +1,4 @@
+import CRuntime
 import Glibc
 
 /// Writes JSON text into memory of its own.
@@ -14,16 +15,16 @@ package struct JSONWriter: ~Copyable {
     @usableFromInline var needsComma = false
 
     package init(reserving capacity: Int = 512) {
-        self.capacity = max(capacity, 64)
-        base = JSONWriter.allocate(self.capacity)
+        (base, self.capacity) = JSONWriter.allocate(max(capacity, 64))
     }
 
-    deinit { free(base) }
+    deinit { tessera_give_spare(base, capacity) }
 
-    private static func allocate(_ size: Int) -> UnsafeMutablePointer<UInt8> {
-        // Not `UnsafeMutablePointer.allocate`, which asks malloc for an alignment, at several times the cost.
-        guard let memory = malloc(size) else { fatalError("out of memory") }
-        return memory.bindMemory(to: UInt8.self, capacity: size)
+    /// The memory of an earlier text on this thread, as a rule: malloc takes long for what is this large.
+    private static func allocate(_ least: Int) -> (UnsafeMutablePointer<UInt8>, Int) {
+        var size = 0
+        let memory = tessera_take_spare(least, &size)!
+        return (memory.bindMemory(to: UInt8.self, capacity: size), size)
     }
 
     /// A copy of what has been written so far.
@@ -206,10 +207,10 @@ package struct JSONWriter: ~Copyable {
 
     @usableFromInline
     mutating func grow(_ size: Int) {
-        capacity = max(capacity * 2, count + size)
-        let larger = JSONWriter.allocate(capacity)
+        let (larger, space) = JSONWriter.allocate(max(capacity * 2, count + size))
         larger.update(from: base, count: count)
-        free(base)
+        tessera_give_spare(base, capacity)
+        capacity = space
         base = larger
     }
 

@@ -39,7 +39,7 @@ package final class ServiceServer: @unchecked Sendable {
                 if let call = try gate.admitNow(request, to: endpoint) {
                     return try await endpoint.handler(call)
                 }
-                return try await endpoint.handler(gate.admit(request, to: endpoint))
+                return try await gate.answer(request, to: endpoint)
             }
         }
         self.router = router
@@ -134,15 +134,20 @@ private struct Gate: Sendable {
         return Call(request: request, authentication: nil, input: input, publicURL: publicURL)
     }
 
-    func admit(_ request: Request, to endpoint: Endpoint) async throws -> Call {
+    /// Admits whatever else there is, and has it answered.
+    ///
+    /// Not inlined: what it keeps over its waits would take room in the task of each plain request.
+    @inline(never)
+    func answer(_ request: Request, to endpoint: Endpoint) async throws -> Response {
         let authentication = try await authenticate(request, for: endpoint.access)
         let input = try await InputReader.read(request, body: endpoint.body)
-        return Call(
+        let call = Call(
             request: request,
             authentication: authentication,
             input: input,
             publicURL: publicURL
         )
+        return try await endpoint.handler(call)
     }
 
     private func authenticate(

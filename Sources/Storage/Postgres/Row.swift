@@ -137,7 +137,19 @@ extension Row {
 
     @usableFromInline
     mutating func nextText() throws(DatabaseError) -> UnsafeBufferPointer<UInt8> {
-        try nextValue().text()
+        if column < columns, PQftype(result, column) == PostgresType.text.oid,
+            let bytes = UnsafeRawPointer(PQgetvalue(result, row, column))
+        {
+            let length = Int(PQgetlength(result, row, column))
+            if length > 0 {
+                column += 1
+                return UnsafeBufferPointer(
+                    start: bytes.assumingMemoryBound(to: UInt8.self),
+                    count: length
+                )
+            }
+        }
+        return try nextValue().text()
     }
 
     /// The column that is next, if it has this type, whose values are eight bytes long, and is not NULL.

@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -14,6 +15,34 @@ static __thread void *current_loop __attribute__((tls_model("initial-exec")));
 
 void *tessera_current_loop(void) { return current_loop; }
 void tessera_set_current_loop(void *loop) { current_loop = loop; }
+
+enum { LARGEST_SPARE = 64 << 10 };
+
+static __thread void *spare __attribute__((tls_model("initial-exec")));
+static __thread size_t spare_size __attribute__((tls_model("initial-exec")));
+
+void *tessera_take_spare(size_t least, size_t *size) {
+    void *memory = spare;
+    if (memory && spare_size >= least) {
+        *size = spare_size;
+        spare = NULL;
+        return memory;
+    }
+    memory = malloc(least);
+    if (!memory) abort();
+    *size = least;
+    return memory;
+}
+
+void tessera_give_spare(void *memory, size_t size) {
+    if (size > LARGEST_SPARE || (spare && spare_size >= size)) {
+        free(memory);
+        return;
+    }
+    free(spare);
+    spare = memory;
+    spare_size = size;
+}
 
 static int parse_address(const char *address, uint16_t port, struct sockaddr_storage *out, socklen_t *length) {
     memset(out, 0, sizeof *out);

@@ -36,3 +36,8 @@ void tessera_name_thread(const char *name);
 
 /// A non-blocking eventfd, closed on exec. Returns the descriptor, or a negative errno.
 int tessera_eventfd(void);
+
+/// Memory of at least `least` bytes, whose size it stores: what this thread has spare, or new; aborts without
+/// memory. `tessera_give_spare` takes it back and keeps one block a thread, unless it is very large.
+void *tessera_take_spare(size_t least, size_t *size);
+void tessera_give_spare(void *memory, size_t size);
