@@ -13,14 +13,14 @@ extension BucketMove {
         case (.prepareTarget, .epochs(let epochs)):
             self.epochs = epochs
             return prepared()
-        case (.openStream, _) where step <= .prepared:
+        case (.openStream, .nothing):
             step = .copying
             return [.journal] + perform(.copy(run: copies))
         case (.copy, .copied(let rows, let bytes)):
             (self.rows, self.bytes) = (rows, bytes)
             step = .catchingUp
             return [.journal] + perform(.attachStream(run: copies))
-        case (.attachStream, _): return perform(.measureLag(run: copies))
+        case (.attachStream, .nothing): return perform(.measureLag(run: copies))
         case (.measureLag, .lag(let bytes, let oldestWriter)):
             return lagMeasured(bytes, oldestWriter)
         case (.verify, .compared(let source, let target)):
@@ -29,7 +29,7 @@ extension BucketMove {
             return [.note]
                 + (keepsReverse && !hasReverse
                     ? perform(.prepareReverse) : perform(.measureLag(run: copies)))
-        case (.prepareReverse, _):
+        case (.prepareReverse, .nothing):
             hasReverse = true
             return [.note] + perform(.measureLag(run: copies))
         default: return proceedInPause(from: work, fact)
@@ -39,10 +39,10 @@ extension BucketMove {
     /// Between the fence and the activation: as few steps as can be, none of which waits for the journal.
     private mutating func proceedInPause(from work: MoveWork, _ fact: MoveFact) -> [MoveEffect] {
         switch (work, fact) {
-        case (.fence, _):
+        case (.fence, .nothing):
             step = .fenced
             return [.note] + perform(.awaitMarker(present))
-        case (.awaitMarker, _):
+        case (.awaitMarker, .nothing):
             step = .drained
             return [.note] + perform(.compareTail(present))
         case (.compareTail, .compared(let source, let target)):
@@ -52,10 +52,10 @@ extension BucketMove {
                 return giveUp()
             }
             return perform(hasReverse && !isRollback ? .advanceReverse(present) : .release(present))
-        case (.advanceReverse, _): return perform(.release(present))
-        case (.release, _), (.giveUp, .released): return released()
+        case (.advanceReverse, .nothing): return perform(.release(present))
+        case (.release, .nothing), (.giveUp, .released): return released()
         case (.giveUp, .gaveUp(let epochs)): return gaveUp(epochs)
-        case (.activate, _):
+        case (.activate, .nothing):
             step = .activated
             return [.note] + perform(.publish(owner: spec.target, epochs.map(\.next)))
         default: return proceedAfter(work, fact)
@@ -64,26 +64,26 @@ extension BucketMove {
 
     private mutating func proceedAfter(_ work: MoveWork, _ fact: MoveFact) -> [MoveEffect] {
         switch (work, fact) {
-        case (.publish(let owner, _), _):
+        case (.publish(let owner, _), .nothing):
             guard owner == spec.target else { return givenUpIsKnown() }
             step = .published
             return [.journal] + perform(.settleSource(present))
-        case (.settleSource, _): return perform(.detachStream)
-        case (.detachStream, _):
+        case (.settleSource, .nothing): return perform(.detachStream)
+        case (.detachStream, .nothing):
             return hasReverse && !isRollback ? perform(.startReverse) : retire()
-        case (.startReverse, _):
+        case (.startReverse, .nothing):
             step = .reverseSync
             return [.journal] + wait(nextSlice, then: .measureReverse)
-        case (.measureReverse, _): return wait(nextSlice, then: .measureReverse)
-        case (.stopReverse, _):
+        case (.measureReverse, .lag): return wait(nextSlice, then: .measureReverse)
+        case (.stopReverse, .nothing):
             hasReverse = false
             return [.note] + perform(.clean(epochs))
-        case (.clean, _):
+        case (.clean, .nothing):
             let again = step.isFinal
             step = .cleaned
             doing = nil
             return again ? [.finished] : [.journal, .finished]
-        case (.undo, _):
+        case (.undo, .nothing):
             let again = step.isFinal
             step = .undone
             hasReverse = false
@@ -100,7 +100,7 @@ extension BucketMove {
     // MARK: Before the fence
 
     private mutating func prepared() -> [MoveEffect] {
-        if undoing != nil { return perform(.undo) }
+        if undoing != nil { return undo() }
         switch step {
         case .planned, .prechecked:
             step = isRollback ? .catchingUp : .prepared
@@ -134,7 +134,12 @@ extension BucketMove {
     /// Takes everything back; the source owns the buckets and is not fenced.
     mutating func takeBack(_ reason: String) -> [MoveEffect] {
         undoing = undoing ?? reason
-        return [.journal] + perform(.undo)
+        return [.journal] + undo()
+    }
+
+    /// Giving up has raised the source's epochs, which the map must know before the move is forgotten.
+    mutating func undo() -> [MoveEffect] {
+        perform(attempt > 0 ? .publish(owner: spec.source, epochs) : .undo)
     }
 
     private mutating func lagMeasured(_ bytes: Int64, _ oldestWriter: Duration) -> [MoveEffect] {

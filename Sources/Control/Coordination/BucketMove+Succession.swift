@@ -62,7 +62,7 @@ extension BucketMove {
         from source: ObservedMove.Side
     ) -> [MoveEffect] {
         if undoing != nil {
-            return step == .planned ? end(undone: undoing!) : perform(.undo)
+            return step == .planned ? end(undone: undoing!) : undo()
         }
         switch step {
         case .planned, .prechecked: return perform(.precheck)

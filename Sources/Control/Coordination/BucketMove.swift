@@ -138,7 +138,7 @@ package struct BucketMove: Sendable, Equatable {
         default:
             undoing = reason
             if step.isPause { return [.note] + giveUp() }
-            return [.journal] + perform(.undo)
+            return [.journal] + undo()
         }
     }
 

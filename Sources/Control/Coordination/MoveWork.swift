@@ -37,7 +37,7 @@ package enum MoveWork: Hashable, Sendable {
     /// Whether the move could work at all; changes nothing. → `size`
     case precheck
     /// Puts rows `incoming(e+1)`, marked with the move, on the target; where they stand already, raises them to the
-    /// source's present epoch. Refuses an owned bucket, and rows of the buckets that are not this move's. → `epochs`
+    /// source's present epoch. A row that is `gone` must have a lower epoch than that. Refuses an owned bucket, and rows of the buckets that are not this move's. → `epochs`
     case prepareTarget
     /// From the start: removes what earlier runs left (subscription, rows at the target, slot), then makes
     /// publication and slot with an exported snapshot.
@@ -92,7 +92,8 @@ package enum MoveWork: Hashable, Sendable {
     /// then markers and whatever else has the move's name, on both sides.
     case clean([Epoch])
     /// Removes all that the move made on both sides, the target's rows and owner rows among it where they are
-    /// this move's `incoming`. A rollback's undo leaves rows and stream, and puts the owner rows back to `gone`.
+    /// this move's `incoming`. They become `gone` at the source's
+    /// epoch, below the one that the next move brings. A rollback's undo leaves rows and stream.
     case undo
 
     /// The work without what it carries, for logs, metrics and failpoints.
@@ -168,7 +169,8 @@ package struct MoveFailure: Error, Hashable, Sendable, CustomStringConvertible {
 package enum MoveEvent: Hashable, Sendable {
     /// A coordinator takes the move up, new or from the journal; also to have a finished move looked at again.
     case begin
-    /// The work of that turn is done.
+    /// The work of that turn is done. Turns count from each take-up: what was asked for by an earlier one, before a
+    /// leader stepped down and led again, must not be answered to the present one.
     case done(turn: Int, MoveFact)
     case failed(turn: Int, MoveFailure)
     /// The time of that turn is over.
@@ -176,7 +178,7 @@ package enum MoveEvent: Hashable, Sendable {
     case abortAsked(reason: String)
     /// The retention is to end now: the operator says so, or another move needs the buckets.
     case retireAsked
-    /// The operator wants the buckets back; the rollback will have that name.
+    /// The operator wants the buckets back; the rollback will have that name, which nothing else may take meanwhile.
     case rollbackAsked(as: MoveID)
     /// The move that rolls this one back has come to that final step.
     case rollbackEnded(MoveStep)

@@ -52,6 +52,8 @@ package final class FakeShard {
     package internal(set) var subscriptions: [String: Subscription] = [:]
     /// The last run of a move's copy to this shard.
     package internal(set) var runs: [MoveID: Int] = [:]
+    /// Every slot that a copy has ever had here.
+    var opened: Set<String> = []
     var writers: Set<Writer> = []
     /// Buckets whose exclusive lock is waited for, which keeps new writers out.
     var locking: [BucketID: Int] = [:]

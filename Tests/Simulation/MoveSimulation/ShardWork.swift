@@ -56,8 +56,9 @@ extension FakeShard {
         let move = spec.id.description
         for (bucket, epoch) in zip(spec.buckets, epochs) {
             if let row = owners[bucket] {
-                guard row.epoch <= epoch,
-                    row.state == .gone || row.state == .incoming && row.attempt == move
+                // Strictly above what it had: a request of a move that is long over changes nothing.
+                let isOurs = row.state == .incoming && row.attempt == move && row.epoch <= epoch
+                guard isOurs || row.state == .gone && row.epoch < epoch
                 else { throw refuse("bucket \(bucket) is \(row.state) here") }
             }
         }
@@ -138,7 +139,8 @@ extension FakeShard {
             if let row = owners[bucket], row.state == .incoming,
                 row.attempt == spec.id.description
             {
-                setOwner(bucket, OwnerRow(state: .gone, epoch: row.epoch, next: spec.source))
+                let before = Epoch(rawValue: row.epoch.rawValue - 1)
+                setOwner(bucket, OwnerRow(state: .gone, epoch: before, next: spec.source))
             }
         }
         dropMarkers(of: spec)
@@ -147,7 +149,11 @@ extension FakeShard {
     // MARK: As source
 
     /// Makes the slot; what it gives are the rows of that moment.
-    func openSlot(_ spec: MoveSpec, run: Int, flaw: Flaw?) -> [(BucketID, Int, Int)] {
+    func openSlot(_ spec: MoveSpec, run: Int, flaw: Flaw?) throws -> [(BucketID, Int, Int)] {
+        // One command of one connection: it is late or lost, but happens once.
+        guard opened.insert(Self.forward(spec.id, run)).inserted || flaw == .ignoresRuns else {
+            throw refuse("run \(run) has a slot")
+        }
         slots[Self.forward(spec.id, flaw == .ignoresRuns ? 0 : run)] = Slot(
             move: spec.id,
             buckets: Set(spec.buckets),

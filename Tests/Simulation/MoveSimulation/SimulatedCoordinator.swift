@@ -219,7 +219,12 @@ final class SimulatedCoordinator {
         }
     }
 
-    private var nextID: MoveID { MoveID(number: (runners.keys.max()?.number ?? 0) + 1)! }
+    /// A name that no move has or has been promised.
+    private var nextID: MoveID {
+        let known =
+            runners.keys.map(\.number) + runners.values.compactMap { $0.move.handedTo?.number }
+        return MoveID(number: (known.max() ?? 0) + 1)!
+    }
 
     private func startMoves(_ wanted: FakeEtcd.Wanted, _ map: ShardMap) {
         var steps: [Plan.Step] = []
@@ -294,9 +299,9 @@ final class SimulatedCoordinator {
     private func endRollbacks() {
         for (id, runner) in runners.sorted(by: { $0.key < $1.key }) {
             guard let other = runner.move.handedTo, !runner.move.step.isFinal,
-                let step = runners[other]?.move.step, step.isFinal
+                let back = runners[other]?.move, back.step.isFinal
             else { continue }
-            handle(.rollbackEnded(step), by: id)
+            handle(.rollbackEnded(back.step), by: id)
         }
     }
 
@@ -340,7 +345,11 @@ final class SimulatedCoordinator {
                 guard turn == runner.turn else { continue }
                 perform(work, turn, limit, of: id)
             case .wait(let time, let turn):
-                later(time.milliseconds) { [self] in handle(.waited(turn: turn), by: id) }
+                let term = term
+                later(time.milliseconds) { [self] in
+                    guard self.term == term else { return }
+                    handle(.waited(turn: turn), by: id)
+                }
             case .start(let spec): start(spec)
             case .finished: break
             }
@@ -383,15 +392,19 @@ final class SimulatedCoordinator {
 
     private func perform(_ work: MoveWork, _ turn: Int, _ limit: Duration?, of id: MoveID) {
         let life = life
+        let term = term
         let driver = driver
         if let limit {
             later(limit.milliseconds) { [self] in
+                guard self.term == term else { return }
                 handle(.failed(turn: turn, .down), by: id)
             }
         }
         driver.perform(work, of: runners[id]!.move.spec) { [self] result in
             guard self.life == life else { return }
             resume { [self] in
+                // It may have lost the lead and won it again: then the move was taken up anew.
+                guard self.term == term else { return }
                 switch result {
                 case .success(let fact): handle(.done(turn: turn, fact), by: id)
                 case .failure(let failure): handle(.failed(turn: turn, failure), by: id)
