@@ -293,6 +293,14 @@ let package = Package(
         // Tests
         tests("Roles", "shardctl", ["JSON", "TestSupport", "shardctl"]),
         tests("Bench", "Loadgen", ["loadgen"]),
+        tests(
+            "Control",
+            "Movement",
+            [
+                "Administration", "Coordination", "EventLoops", "JSON", "Movement", "Sharding",
+                "TestSupport",
+            ]
+        ),
         tests("Runtime", "Crypto", ["Crypto"]),
         tests("Runtime", "EventLoops", ["EventLoops"]),
         tests("Runtime", "HTTP", ["CRuntime", "EventLoops", "HTTP"]),

@@ -86,8 +86,7 @@ private struct LeftoverSearch {
     private func streams(_ session: AdminSession) throws -> [Leftover] {
         let rows = try session.rows(
             """
-            SELECT 'subscription', subname::text FROM pg_subscription
-            WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+            SELECT 'subscription', subname::text FROM pg_subscription WHERE \(StreamParts.isHere)
             UNION ALL
             SELECT 'slot', slot_name::text FROM pg_replication_slots
             WHERE database = current_database()

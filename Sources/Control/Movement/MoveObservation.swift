@@ -51,10 +51,14 @@ struct MoveObservation {
             """
             SELECT EXISTS (
                     SELECT FROM pg_replication_slots
-                    WHERE slot_name = $1 AND coalesce(wal_status, '') <> 'lost'
+                    WHERE slot_name = $1 AND database = current_database()
+                        AND coalesce(wal_status, '') <> 'lost'
                 )::text,
                 EXISTS (SELECT FROM pg_publication WHERE pubname = $1)::text,
-                EXISTS (SELECT FROM pg_subscription WHERE subname = $2)::text
+                EXISTS (
+                    SELECT FROM pg_subscription
+                    WHERE subname = $2 AND \(StreamParts.isHere)
+                )::text
             """,
             [leaving?.description, arriving?.description]
         )[0]

@@ -205,7 +205,7 @@ struct MovePrecheck {
             [spec.stream.description]
         )
         let subscription = try shards[spec.target].value(
-            "SELECT 1 FROM pg_subscription WHERE subname = $1",
+            "SELECT 1 FROM pg_subscription WHERE subname = $1 AND \(StreamParts.isHere)",
             [spec.stream.description]
         )
         guard slot != nil, subscription != nil else {

@@ -181,7 +181,7 @@ struct MoveStreams {
         try parts.requireSlot(reverse, on: spec.target)
         let source = try shards[spec.source]
         let known = try source.value(
-            "SELECT 1 FROM pg_subscription WHERE subname = $1",
+            "SELECT 1 FROM pg_subscription WHERE subname = $1 AND \(StreamParts.isHere)",
             [reverse.description]
         )
         guard known == nil else { return }

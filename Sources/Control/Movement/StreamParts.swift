@@ -11,6 +11,10 @@ struct StreamParts {
     /// How long that reader has, before it is ended, and how long in all.
     private static let releaseLimit = (polite: 20, whole: 200)
 
+    /// Subscriptions of all databases of a server are in one catalogue.
+    static let isHere =
+        "subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())"
+
     private let shards: ShardSessions
 
     init(_ shards: ShardSessions) {
@@ -40,7 +44,10 @@ struct StreamParts {
     func subscribe(_ reader: ShardID, to writer: ShardID, _ name: StreamName) throws {
         let session = try shards[reader]
         let known = try session.value(
-            "SELECT subenabled::text FROM pg_subscription WHERE subname = $1",
+            """
+            SELECT subenabled::text FROM pg_subscription
+            WHERE subname = $1 AND \(Self.isHere)
+            """,
             [name.description]
         )
         if known == "true" { return }
@@ -65,8 +72,7 @@ struct StreamParts {
         let known = try session.value(
             """
             SELECT 1 FROM pg_subscription
-            WHERE subname = $1
-                AND subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+            WHERE subname = $1 AND \(Self.isHere)
             """,
             [name.description]
         )
@@ -192,7 +198,7 @@ struct StreamParts {
             SELECT s.subenabled::text, coalesce(t.apply_error_count, 0)
             FROM pg_subscription AS s
             LEFT JOIN pg_stat_subscription_stats AS t ON t.subid = s.oid
-            WHERE s.subname = $1
+            WHERE s.subname = $1 AND s.\(Self.isHere)
             """,
             [name.description]
         )
