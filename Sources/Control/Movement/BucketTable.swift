@@ -44,17 +44,17 @@ extension MoveSpec {
     var rowFilter: String { "bucket = ANY ('\(bucketArray)'::smallint[])" }
 
     /// The name of the stream that brings the rows: its slot, its publication, its subscription.
-    var stream: StreamName {
+    ///
+    /// Each run of a copy has one of its own; that of a rollback is the reverse stream of the move that it rolls back.
+    func stream(run: Int) -> StreamName {
         switch kind {
-        case .copy: StreamName(move: id, isReverse: false)
-        case .rollback(let original): StreamName(move: original, isReverse: true)
+        case .copy: StreamName(move: id, run: run)
+        case .rollback(let original): StreamName(move: original, run: nil)
         }
     }
 
     /// The stream that leads back after the activation; nil for a rollback.
-    var reverse: StreamName? {
-        kind == .copy ? StreamName(move: id, isReverse: true) : nil
-    }
+    var reverse: StreamName? { kind == .copy ? StreamName(move: id, run: nil) : nil }
 }
 
 /// What slot, publication and subscription of a stream are called.
@@ -62,23 +62,27 @@ struct StreamName: Hashable, Sendable, CustomStringConvertible {
     static let prefix = "tessera_"
 
     let move: MoveID
-    let isReverse: Bool
 
-    init(move: MoveID, isReverse: Bool) {
+    /// Which run of the copy it follows; nil for the reverse stream.
+    let run: Int?
+
+    init(move: MoveID, run: Int?) {
         self.move = move
-        self.isReverse = isReverse
+        self.run = run
     }
 
     /// Reads what `description` writes.
     init?(_ text: String) {
         guard text.hasPrefix(Self.prefix) else { return nil }
-        let isReverse = text.hasSuffix("_back")
-        let inner = text.dropFirst(Self.prefix.count).dropLast(isReverse ? 5 : 0)
-        guard let move = MoveID(String(inner)) else { return nil }
-        self.init(move: move, isReverse: isReverse)
+        let parts = text.dropFirst(Self.prefix.count).split(separator: "_")
+        guard parts.count == 2, let move = MoveID(String(parts[0])) else { return nil }
+        let run = parts[1].first == "r" ? Int(parts[1].dropFirst()) : nil
+        guard run != nil || parts[1] == "back" else { return nil }
+        self.init(move: move, run: run)
     }
 
-    var description: String { "\(Self.prefix)\(move)\(isReverse ? "_back" : "")" }
+    /// Such as `tessera_m12_r1`, and `tessera_m12_back`.
+    var description: String { "\(Self.prefix)\(move)_\(run.map { "r\($0)" } ?? "back")" }
 }
 
 /// Epochs as a PostgreSQL array.

@@ -51,20 +51,25 @@ struct CleanUp {
         )
     }
 
-    /// Removes what came to the target, as long as the buckets are on their way by this move.
-    func deleteTargetRows() throws {
+    /// Removes what came to the target, as long as the buckets are on their way by this move, and no later run of the
+    /// copy has begun.
+    func deleteTargetRows(run: Int? = nil) throws {
         try deleteRows(
             on: spec.target,
             owned: """
-                SELECT bucket FROM control.bucket_owner
-                WHERE bucket = ANY ($1::smallint[]) AND state = 'incoming' AND attempt = $2
-                FOR SHARE
+                SELECT o.bucket FROM control.bucket_owner AS o
+                WHERE o.bucket = ANY ($1::smallint[]) AND o.state = 'incoming' AND o.attempt = $2
+                    AND ($3::integer IS NULL OR EXISTS (
+                        SELECT FROM control.move_note AS n
+                        WHERE n.move = $2 AND n.entry = 'run'
+                            AND (n.value ->> 'run')::integer = $3::integer
+                        FOR SHARE OF n
+                    ))
+                FOR SHARE OF o
                 """,
-            [spec.bucketArray, spec.id.description]
+            [spec.bucketArray, spec.id.description, run.map { String($0) }]
         )
     }
-
-    func forget(on shard: ShardID) throws { try forget(spec.id, on: shard) }
 
     private var names: [MoveID] {
         if case .rollback(let original) = spec.kind { [spec.id, original] } else { [spec.id] }
@@ -79,7 +84,7 @@ struct CleanUp {
     private func deleteRows(
         on shard: ShardID,
         owned: String,
-        _ parameters: [String]
+        _ parameters: [String?]
     ) throws {
         let session = try shards[shard]
         try RowDeletion(session, batch: shards.settings.deleteBatch).run(owned, parameters) {

@@ -84,21 +84,12 @@ private struct LeftoverSearch {
     }
 
     private func streams(_ session: AdminSession) throws -> [Leftover] {
-        let rows = try session.rows(
-            """
-            SELECT 'subscription', subname::text FROM pg_subscription WHERE \(StreamParts.isHere)
-            UNION ALL
-            SELECT 'slot', slot_name::text FROM pg_replication_slots
-            WHERE database = current_database()
-            UNION ALL
-            SELECT 'publication', pubname::text FROM pg_publication
-            """
-        )
-        return rows.compactMap { row in
-            guard let kind = row[0].flatMap({ Leftover.Kind(rawValue: $0) }), let name = row[1],
-                let stream = StreamName(name), !active.contains(stream.move.description)
-            else { return nil }
-            return found(kind, name, "the \(kind.rawValue) \(name) belongs to no move under way")
+        try StreamParts.all(on: session).filter { !active.contains($0.name.move.description) }.map {
+            found(
+                $0.kind,
+                $0.name.description,
+                "the \($0.kind.rawValue) \($0.name) belongs to no move under way"
+            )
         }
     }
 

@@ -77,14 +77,14 @@ package final class MoveDriver: Sendable {
         let streams = MoveStreams(spec, shards)
         let fences = MoveFences(spec, shards)
         switch work {
-        case .observe: return .observed(MoveObservation(spec, shards).observe())
+        case .observe(let run): return .observed(MoveObservation(spec, shards).observe(run: run))
         case .precheck: return try MovePrecheck(spec, shards).check()
         case .prepareTarget: return .epochs(try streams.prepareTarget())
-        case .openStream: try streams.open()
-        case .copy: return try copy(spec, shards)
-        case .attachStream: try streams.attach()
-        case .measureLag: return try streams.lag()
-        case .verify: return try Verification(spec, shards).verify()
+        case .openStream(let run): try streams.open(run: run)
+        case .copy(let run): return try copy(spec, run, shards)
+        case .attachStream(let run): try streams.attach(run: run)
+        case .measureLag(let run): return try streams.lag(run: run)
+        case .verify(let run): return try Verification(spec, shards).verify(run: run)
         case .prepareReverse: try streams.prepareReverse()
         case .fence(let attempt, let epochs): try fences.fence(attempt, epochs)
         case .awaitMarker(let attempt): try fences.awaitMarker(of: attempt)
@@ -108,9 +108,9 @@ package final class MoveDriver: Sendable {
         return .nothing
     }
 
-    private func copy(_ spec: MoveSpec, _ shards: ShardSessions) throws -> MoveFact {
+    private func copy(_ spec: MoveSpec, _ run: Int, _ shards: ShardSessions) throws -> MoveFact {
         defer { note(nil, of: spec.id) }
-        return try RowCopy(spec, shards).copy { self.note($0, of: spec.id) }
+        return try RowCopy(spec, run, shards).copy { self.note($0, of: spec.id) }
     }
 }
 

@@ -15,12 +15,20 @@ struct MoveObservation {
         self.shards = shards
     }
 
-    func observe() -> ObservedMove {
+    func observe(run: Int) -> ObservedMove {
         // Slot and rows of a rollback's stream are those of the move that it rolls back.
         let isCopy = spec.kind == .copy
         return ObservedMove(
-            source: side(spec.source, leaving: isCopy ? spec.stream : nil, arriving: spec.reverse),
-            target: side(spec.target, leaving: spec.reverse, arriving: isCopy ? spec.stream : nil)
+            source: side(
+                spec.source,
+                leaving: isCopy ? spec.stream(run: run) : nil,
+                arriving: spec.reverse
+            ),
+            target: side(
+                spec.target,
+                leaving: spec.reverse,
+                arriving: isCopy ? spec.stream(run: run) : nil
+            )
         )
     }
 
@@ -47,30 +55,38 @@ struct MoveObservation {
         _ arriving: StreamName?
     ) throws -> ObservedMove.Side {
         let owners = try OwnerRows(session).rows(of: spec.buckets)
-        let found = try session.rows(
-            """
-            SELECT EXISTS (
-                    SELECT FROM pg_replication_slots
-                    WHERE slot_name = $1 AND database = current_database()
-                        AND coalesce(wal_status, '') <> 'lost'
-                )::text,
-                EXISTS (SELECT FROM pg_publication WHERE pubname = $1)::text,
-                EXISTS (
-                    SELECT FROM pg_subscription
-                    WHERE subname = $2 AND \(StreamParts.isHere)
-                )::text
-            """,
-            [leaving?.description, arriving?.description]
-        )[0]
-        let hasSlot = found[0] == "true"
-        let hasPublication = found[1] == "true"
+        let parts = try StreamParts.all(on: session).filter { $0.name.move == spec.id }
+        func has(_ kind: Leftover.Kind, _ name: StreamName?) -> Bool {
+            parts.contains { $0.kind == kind && $0.name == name }
+        }
+        let hasStream =
+            try has(.slot, leaving) && has(.publication, leaving)
+            && isReadable(
+                leaving,
+                session
+            )
+        let hasSubscription = has(.subscription, arriving)
+        // Parts of other runs, and halves of streams.
+        let known = (hasStream ? 2 : 0) + (hasSubscription ? 1 : 0)
         return ObservedMove.Side(
             owners: owners,
-            hasSlot: hasSlot && hasPublication,
-            hasSubscription: found[2] == "true",
-            hasOther: try hasSlot != hasPublication || MoveTraces(session).has(spec.id)
+            hasSlot: hasStream,
+            hasSubscription: hasSubscription,
+            hasOther: try parts.count > known || MoveTraces(session).has(spec.id)
                 || hasOrphans(session, shard, owners)
         )
+    }
+
+    /// A slot that was left behind for too long has lost what it was for.
+    private func isReadable(
+        _ name: StreamName?,
+        _ session: AdminSession
+    ) throws(AdminError) -> Bool {
+        let status = try session.value(
+            "SELECT coalesce(wal_status, '') FROM pg_replication_slots WHERE slot_name = $1",
+            [name?.description]
+        )
+        return status != nil && status != "lost"
     }
 
     private func hasOrphans(

@@ -200,18 +200,19 @@ struct MovePrecheck {
 
     /// A rollback goes through the reverse stream, or not at all.
     private func requireStream() throws {
+        let stream = spec.stream(run: 0)
         let slot = try shards[spec.source].value(
             "SELECT 1 FROM pg_replication_slots WHERE slot_name = $1",
-            [spec.stream.description]
+            [stream.description]
         )
         let subscription = try shards[spec.target].value(
             "SELECT 1 FROM pg_subscription WHERE subname = $1 AND \(StreamParts.isHere)",
-            [spec.stream.description]
+            [stream.description]
         )
         guard slot != nil, subscription != nil else {
             throw MoveFailure(
                 kind: .refused,
-                message: "the reverse stream \(spec.stream) is gone: "
+                message: "the reverse stream \(stream) is gone: "
                     + "plan a move of the buckets back to \(spec.target)"
             )
         }

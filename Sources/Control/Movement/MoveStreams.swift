@@ -61,16 +61,18 @@ struct MoveStreams {
         }
     }
 
-    /// From the start: what an earlier copy left is removed, and a slot with an exported snapshot is made.
-    func open() throws {
+    /// From the start: what earlier runs left is removed, and a slot with an exported snapshot is made.
+    func open(run: Int) throws {
         shards.pool.dropSnapshot(of: spec.id)
+        let runs = try CopyRuns(spec, shards[spec.target])
+        try runs.begin(run)
         try endOtherCopies()
         try detach()
-        let cleanUp = CleanUp(spec, shards)
-        try cleanUp.deleteTargetRows()
-        try cleanUp.forget(on: spec.target)
+        try CleanUp(spec, shards).deleteTargetRows(run: run)
+        try runs.forgetEarlier(than: run)
         let source = try shards[spec.source]
-        try parts.publish(spec, spec.stream, on: source)
+        let stream = spec.stream(run: run)
+        try parts.publish(spec, stream, on: source)
         let exporter = try shards.another(
             spec.source,
             name: copyName,
@@ -78,13 +80,13 @@ struct MoveStreams {
         )
         exporter.answerTimeout = Self.slotPatience
         let made = try exporter.replicationCommand(
-            "CREATE_REPLICATION_SLOT \"\(spec.stream)\" LOGICAL pgoutput (SNAPSHOT 'export')"
+            "CREATE_REPLICATION_SLOT \"\(stream)\" LOGICAL pgoutput (SNAPSHOT 'export')"
         )
         guard let name = made.first?[2] else {
             throw MoveFailure(kind: .transient, message: "\(spec.source) exported no snapshot")
         }
         exporter.isInterrupted = nil
-        shards.pool.keep(.init(session: exporter, name: name), of: spec.id)
+        shards.pool.keep(.init(session: exporter, name: name, run: run), of: spec.id)
     }
 
     /// What sessions of this move's copy are called on both servers.
@@ -106,10 +108,12 @@ struct MoveStreams {
     // MARK: The forward stream
 
     /// Subscribes the target to the source's slot, from where the copy ended.
-    func attach() throws {
-        try parts.requireSlot(spec.stream, on: spec.source)
+    func attach(run: Int) throws {
+        try CopyRuns(spec, shards[spec.target]).require(run)
+        let stream = spec.stream(run: run)
+        try parts.requireSlot(stream, on: spec.source)
         try watch()
-        try parts.subscribe(spec.target, to: spec.source, spec.stream)
+        try parts.subscribe(spec.target, to: spec.source, stream)
     }
 
     /// From now on the keys that the stream writes are logged.
@@ -124,16 +128,37 @@ struct MoveStreams {
         )
     }
 
-    /// Removes the stream that brought the rows, or what there is of it.
+    /// Removes the stream that brought the rows, of every run, or what there is of it.
     func detach() throws {
-        try parts.unsubscribe(spec.target, spec.stream)
-        try parts.dropSlot(spec.stream, on: spec.source)
-        try parts.unpublish(spec.stream, on: spec.source)
+        guard spec.kind == .copy else {
+            let stream = spec.stream(run: 0)
+            try parts.unsubscribe(spec.target, stream)
+            try parts.dropSlot(stream, on: spec.source)
+            return try parts.unpublish(stream, on: spec.source)
+        }
+        for (_, stream) in try runs(of: .subscription, on: spec.target) {
+            try parts.unsubscribe(spec.target, stream)
+        }
+        for (_, stream) in try runs(of: .slot, on: spec.source) {
+            try parts.dropSlot(stream, on: spec.source)
+        }
+        for (_, stream) in try runs(of: .publication, on: spec.source) {
+            try parts.unpublish(stream, on: spec.source)
+        }
+    }
+
+    private func runs(
+        of kind: Leftover.Kind,
+        on shard: ShardID
+    ) throws -> [(kind: Leftover.Kind, name: StreamName)] {
+        try StreamParts.all(on: shards[shard]).filter {
+            $0.kind == kind && $0.name.move == spec.id && $0.name.run != nil
+        }
     }
 
     /// How far the target is behind, and how long somebody has been writing the buckets.
-    func lag() throws -> MoveFact {
-        let bytes = try parts.probe(spec, spec.stream, from: spec.source, to: spec.target)
+    func lag(run: Int) throws -> MoveFact {
+        let bytes = try parts.probe(spec, spec.stream(run: run), from: spec.source, to: spec.target)
         if bytes <= Self.settlingLagBytes {
             // Keys compared now need not be compared while the buckets are fenced.
             try Verification(spec, shards).settleWhatIsThere()

@@ -87,6 +87,7 @@ final class MoverSessions: Sendable {
     struct ExportedSnapshot: Sendable {
         let session: AdminSession
         let name: String
+        let run: Int
     }
 
     func keep(_ snapshot: ExportedSnapshot, of move: MoveID) {

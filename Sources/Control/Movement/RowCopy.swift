@@ -10,15 +10,19 @@ struct RowCopy {
     private static let reportBytes: Int64 = 256 << 10
 
     private let spec: MoveSpec
+    private let run: Int
     private let shards: ShardSessions
 
-    init(_ spec: MoveSpec, _ shards: ShardSessions) {
+    init(_ spec: MoveSpec, _ run: Int, _ shards: ShardSessions) {
         self.spec = spec
+        self.run = run
         self.shards = shards
     }
 
     func copy(_ report: (CopyProgress) -> Void) throws -> MoveFact {
-        guard let snapshot = shards.pool.snapshot(of: spec.id), !snapshot.session.hasEnded else {
+        guard let snapshot = shards.pool.snapshot(of: spec.id), snapshot.run == run,
+            !snapshot.session.hasEnded
+        else {
             throw MoveFailure(kind: .lost, message: "the snapshot of the copy is gone")
         }
         defer { shards.pool.dropSnapshot(of: spec.id) }
@@ -47,10 +51,10 @@ struct RowCopy {
         try target.rows(
             """
             INSERT INTO control.move_note (move, entry, value)
-            VALUES ($1, 'copied', jsonb_build_object('rows', $2::bigint, 'digest', $3::text))
+            VALUES ($1, 'copied', jsonb_build_object('run', $4::bigint, 'rows', $2::bigint, 'digest', $3::text))
             ON CONFLICT (move, entry) DO UPDATE SET value = excluded.value, written_at = now()
             """,
-            [spec.id.description, String(progress.rows), ours]
+            [spec.id.description, String(progress.rows), ours, String(run)]
         )
         try target.run("COMMIT")
         return .copied(rows: progress.rows, bytes: progress.bytes)
@@ -66,6 +70,7 @@ struct RowCopy {
             SET LOCAL tessera.copying = 'on';
             """
         )
+        try CopyRuns(spec, target).require(run)
         let ready = try target.rows(
             """
             SELECT bucket FROM control.bucket_owner

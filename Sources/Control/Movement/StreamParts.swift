@@ -15,6 +15,28 @@ struct StreamParts {
     static let isHere =
         "subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())"
 
+    /// Every part of a stream of ours that a server has for this database.
+    static func all(
+        on session: AdminSession
+    ) throws(AdminError) -> [(kind: Leftover.Kind, name: StreamName)] {
+        let rows = try session.rows(
+            """
+            SELECT 'subscription', subname::text FROM pg_subscription WHERE \(isHere)
+            UNION ALL
+            SELECT 'slot', slot_name::text FROM pg_replication_slots
+            WHERE database = current_database()
+            UNION ALL
+            SELECT 'publication', pubname::text FROM pg_publication
+            """
+        )
+        return rows.compactMap { row in
+            guard let kind = row[0].flatMap({ Leftover.Kind(rawValue: $0) }),
+                let name = row[1].flatMap({ StreamName($0) })
+            else { return nil }
+            return (kind, name)
+        }
+    }
+
     private let shards: ShardSessions
 
     init(_ shards: ShardSessions) {
@@ -143,6 +165,7 @@ struct StreamParts {
         try requireSlot(name, on: writer)
         let source = try shards[writer]
         let target = try shards[reader]
+        try refuseBrokenReader(name, on: target, of: reader)
         let label = "probe.\(spec.id)"
         let sent = try source.rows(
             """
@@ -171,7 +194,6 @@ struct StreamParts {
             }
             try shards.pause(.milliseconds(2))
         }
-        try refuseBrokenReader(name, on: target, of: reader)
         let behind = try source.value(
             """
             SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), confirmed_flush_lsn)::bigint

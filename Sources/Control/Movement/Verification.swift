@@ -24,9 +24,11 @@ struct Verification {
     }
 
     /// Compares what has come until now, while more is coming.
-    func verify() throws -> MoveFact {
-        var digest = try noted()
-        if digest == nil {
+    func verify(run: Int) throws -> MoveFact {
+        let digest: String
+        if spec.kind == .copy {
+            digest = try noted(run)
+        } else {
             // A rollback has no copy: everything is compared, and what differs goes into the log.
             try comparePartByPart()
             digest = "part by part"
@@ -39,9 +41,9 @@ struct Verification {
         let start = ContinuousClock.now
         while true {
             let left = try settle(upTo: newest ?? "0")
-            if left == 0 { return .compared(source: digest!, target: digest!) }
+            if left == 0 { return .compared(source: digest, target: digest) }
             if start.duration(to: .now) > shards.settings.settleLimit {
-                return .compared(source: digest!, target: "\(digest!), \(left) rows differ")
+                return .compared(source: digest, target: "\(digest), \(left) rows differ")
             }
             try shards.pause(Self.settlePoll)
         }
@@ -79,14 +81,19 @@ struct Verification {
     }
 
     /// What both sides had in common when the copy was made, by the target's note.
-    private func noted() throws -> String? {
-        try shards[spec.target].value(
+    private func noted(_ run: Int) throws -> String {
+        let digest = try shards[spec.target].value(
             """
             SELECT (value ->> 'rows') || ' rows ' || (value ->> 'digest')
-            FROM control.move_note WHERE move = $1 AND entry = 'copied'
+            FROM control.move_note
+            WHERE move = $1 AND entry = 'copied' AND (value ->> 'run')::integer = $2::integer
             """,
-            [spec.id.description]
+            [spec.id.description, String(run)]
         )
+        guard let digest else {
+            throw MoveFailure(kind: .lost, message: "\(spec.target) has no copy of run \(run)")
+        }
+        return digest
     }
 
     private func isSmall() throws -> Bool {

@@ -83,9 +83,12 @@ final class MoveRunner {
         }
     }
 
-    /// A copy's snapshot is used up by the copy; a machine repeats both together.
+    /// A run is used once, and so is its snapshot; a machine repeats both together.
     private static func canRepeat(_ work: MoveWork) -> Bool {
-        if case .copy = work { false } else { true }
+        switch work {
+        case .openStream, .copy: false
+        default: true
+        }
     }
 
     private func act(_ work: MoveWork) async throws -> MoveFact {

@@ -255,8 +255,8 @@ BEGIN
     ON CONFLICT (bucket) DO UPDATE
     SET epoch = excluded.epoch, state = 'incoming', attempt = excluded.attempt,
         next_shard = excluded.next_shard, changed_at = now()
-    WHERE (o.state = 'gone' OR o.state = 'incoming' AND o.attempt = excluded.attempt)
-        AND o.epoch <= excluded.epoch;
+    WHERE o.state = 'gone' AND o.epoch < excluded.epoch
+        OR o.state = 'incoming' AND o.attempt = excluded.attempt AND o.epoch <= excluded.epoch;
     GET DIAGNOSTICS changed = ROW_COUNT;
     IF changed <> cardinality(asked_buckets) THEN
         RAISE EXCEPTION 'this shard owns some of the buckets, or another move brings them'
@@ -265,12 +265,13 @@ BEGIN
 END
 $$;
 
--- incoming → gone: the move was undone.
+-- incoming → gone: the move was undone. It leaves the source's epoch, one below what was expected: the next move
+-- brings a higher one, and a late mover of this move does not.
 CREATE FUNCTION control.unmark_incoming(asked_move text, asked_buckets smallint[]) RETURNS void
 LANGUAGE sql VOLATILE STRICT
 AS $$
     UPDATE control.bucket_owner
-    SET state = 'gone', changed_at = now()
+    SET state = 'gone', epoch = epoch - 1, changed_at = now()
     WHERE bucket = ANY (asked_buckets) AND state = 'incoming' AND attempt = asked_move
 $$;
 
