@@ -86,8 +86,9 @@ struct SlowClientTests {
         #expect(answer?.header("Retry-After") == "1")
         #expect(answer?.header("Connection") == "close")
         #expect(client.isClosedByPeer())
-        #expect(cancelled.now)
+        // The answer may be here before the handler has noticed; the loop ends after it.
         try await running.stop()
+        #expect(cancelled.now)
     }
 
     @Test func `a client that does not read its answer is cut`() async throws {
