@@ -31,7 +31,7 @@ struct BenchNode: ParsableCommand {
     var postgresPort: Int?
 
     @Option(help: "Connections of each loop for reads.")
-    var readConnections = 2
+    var readConnections = 1
 
     func run() throws {
         signal(SIGPIPE, SIG_IGN)

@@ -10,6 +10,9 @@ import urllib.request
 
 from frame import Unavailable, free_port
 
+# On two cores; as many for the peer that pipelines as for us.
+READ_CONNECTIONS = 3
+
 BINARIES = pathlib.Path("/usr/lib/postgresql/15/bin")
 
 TABLE = """
@@ -83,13 +86,14 @@ def measure(frame, database):
     peer = frame.c_peer("select20", *flags)
     info = f"host=127.0.0.1 port={database.port} dbname=bench user=bench sslmode=disable"
     port = free_port(21410)
-    c = frame.start("c-libpq", [peer, port, info, 2, 1_000_000], port)
+    c = frame.start("c-libpq", [peer, port, info, READ_CONNECTIONS, 1_000_000], port)
     port = free_port(21430)
     pool = frame.start("c-libpq-pool16", [peer, port, info, 16, 1], port)
     port = free_port(21450)
     tessera = frame.start(
         "tessera",
-        [frame.product("benchnode"), "--port", port, "--loops", "1", "--postgres-port", database.port],
+        [frame.product("benchnode"), "--port", port, "--loops", "1", "--postgres-port", database.port,
+         "--read-connections", READ_CONNECTIONS],
         port)
     check(c, pool, tessera)
     frame.rounds(

@@ -39,8 +39,8 @@ package struct PostgresSettings: Sendable {
 
     /// Callers that may wait in each lane; further ones get ``DatabaseError/overloaded``.
     package var queueLimit = 8_192
-    /// Reads that share one sync.
-    package var readsPerSync = 64
+    /// The most reads that share one sync.
+    package var readsPerSync = 16
     /// Reads on the wire of one connection.
     package var readsInFlight = 512
     /// Prepared statements kept on each connection.

@@ -1,7 +1,13 @@
 internal import EventLoops
 
-/// Reads of many callers on few connections: what a turn of the loop gathers shares one sync.
+/// Reads of many callers on few connections: what a turn of the loop gathers shares syncs.
+///
+/// A connection's backend answers one read after the other. So a full sync leaves at once, while the turn gathers
+/// more, and what the turn's end finds is shared among the connections, unless that makes syncs too small.
 final class ReadLane: Lane {
+    /// A sync costs the server and us a system call each, which many reads share.
+    private static let leastPerSync = 8
+
     private var queue = Ring<ReadQuery>()
     private var dispatchPlanned = false
     private lazy var timer = QueueTimer(loop)
@@ -11,6 +17,7 @@ final class ReadLane: Lane {
         guard queue.count < settings.queueLimit else { return query.finish(.failure(.overloaded)) }
         if isDown { return query.finish(.failure(.unavailable)) }
         queue.append(query)
+        if queue.count >= settings.readsPerSync { dispatch() }
         work()
     }
 
@@ -24,10 +31,11 @@ final class ReadLane: Lane {
     }
 
     private func dispatch() {
+        let size = readsPerSync
         while !queue.isEmpty, let link = leastBusy() {
             var batch: [ReadQuery] = []
-            batch.reserveCapacity(min(queue.count, settings.readsPerSync))
-            while batch.count < settings.readsPerSync, let query = queue.popFirst() {
+            batch.reserveCapacity(min(queue.count, size))
+            while batch.count < size, let query = queue.popFirst() {
                 batch.append(query)
             }
             send(batch, on: link)
@@ -36,6 +44,12 @@ final class ReadLane: Lane {
             connectAnother()
             timer.arm(settings.acquireTimeout) { [unowned self] in failLate() }
         }
+    }
+
+    private var readsPerSync: Int {
+        let ready = max(1, links.count { $0.isReady })
+        let share = (queue.count + ready - 1) / ready
+        return min(settings.readsPerSync, max(ReadLane.leastPerSync, share))
     }
 
     private func send(_ batch: [ReadQuery], on link: PostgresLink) {

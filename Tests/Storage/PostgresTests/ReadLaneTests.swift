@@ -68,6 +68,27 @@ struct ReadLane {
         }
     }
 
+    @Test func `the reads of a turn are shared among the connections, unless they are few`()
+        async throws
+    {
+        try await withPool { (settings) in
+            settings.readConnections = 2
+        } _: { pool in
+            var backends: Set<Int> = []
+            // The second connection is made when the first is busy.
+            while backends.count < 2 {
+                let answers = await readTogether(pool, 100) { _ in "SELECT pg_backend_pid()" }
+                backends = Set(answers.compactMap(\.integer))
+            }
+
+            let many = await readTogether(pool, 20) { _ in "SELECT pg_backend_pid()" }
+            let few = await readTogether(pool, 8) { _ in "SELECT pg_backend_pid()" }
+
+            #expect(Set(many.compactMap(\.integer)) == backends)
+            #expect(Set(few.compactMap(\.integer)).count == 1)
+        }
+    }
+
     @Test func `a full queue refuses at once and serves the rest`() async throws {
         try await withPool { (settings) in
             settings.queueLimit = 100
