@@ -15,7 +15,7 @@ final class MoveRunner {
     /// Leaves everything where it is when the journal has this step, as a coordinator that dies.
     var dieAfter: MoveStep?
 
-    /// Called before each piece of work.
+    /// Called before each piece of work, which fails with what it throws if that is a `MoveFailure`.
     var beforeWork: ((MoveWork) async throws -> Void)?
 
     private var queue: [MoveEffect] = []
@@ -71,8 +71,8 @@ final class MoveRunner {
 
     private func perform(_ work: MoveWork, _ turn: Int) async throws {
         works.append(work.name)
-        try await beforeWork?(work)
         do {
+            try await beforeWork?(work)
             var fact = try await act(work)
             if repeatsWork, Self.canRepeat(work) { fact = try await act(work) }
             try await handle(.done(turn: turn, fact))
