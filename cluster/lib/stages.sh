@@ -13,6 +13,7 @@ prepare_stages() {
     rm -rf "$LOGS"
     mkdir -p "$LOGS"
     unset SHARDS APP_NODES WORKERS COORDINATORS PORT_BASE HTTP_PORT HTTPS_PORT FEED_PUSH_THRESHOLD
+    unset MOVE_MEGABYTES_PER_SECOND MOVE_RETENTION_SECONDS
     STAGE_PID=
     trap stop_everything EXIT
     trap 'exit 130' INT TERM

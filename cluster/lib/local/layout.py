@@ -39,6 +39,9 @@ class Settings:
     http_port: int = 8080
     https_port: int = 8443
     feed_push_threshold: int = 10000
+    # Of each move of buckets; 0 is no limit, and no way back.
+    move_megabytes_per_second: int = 0
+    move_retention_seconds: int = 0
     # Seconds after which `cluster/up` gives up waiting for a part.
     start_seconds: int = 60
 

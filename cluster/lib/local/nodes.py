@@ -30,7 +30,9 @@ def write(layout):
     for node in layout.coordinators:
         texts[node.name] = render(
             "coordinator.yaml", coordinator=node.name, metrics_port=node.metrics_port,
-            postgres_password=layout.secrets / "postgres-mover", **_etcd(layout))
+            postgres_password=layout.secrets / "postgres-mover",
+            megabytes=layout.settings.move_megabytes_per_second,
+            retention=layout.settings.move_retention_seconds, **_etcd(layout))
     changed = [name for name, text in texts.items()
                if write_if_changed(layout.config / f"{name}.yaml", text)]
     write_if_changed(layout.config / "shardctl.yaml", render("shardctl.yaml", **_etcd(layout)))
