@@ -333,7 +333,20 @@ let package = Package(
                 "TestSupport", logging,
             ]
         ),
-        tests("Control", "Coordination", ["Coordination", "JSON", "Sharding", "Simulation"]),
+        tests("Control", "Coordination", ["Coordination", "JSON", "Sharding"]),
+        .target(
+            name: "MoveSimulation",
+            dependencies: ["Coordination", "JSON", "Sharding", "Simulation"],
+            path: "Tests/Simulation/MoveSimulation",
+            swiftSettings: settings
+        ),
+        .executableTarget(
+            name: "simulate",
+            dependencies: ["MoveSimulation", "Simulation", argumentParser],
+            path: "Tests/Simulation/simulate",
+            swiftSettings: settings
+        ),
+        tests("Simulation", "Move", ["Coordination", "MoveSimulation"]),
         tests("Services", "Contracts", ["Contracts", "JSON"]),
         tests(
             "Services",

@@ -78,21 +78,21 @@ extension BucketMove {
         case (.stopReverse, .nothing):
             hasReverse = false
             return [.note] + perform(.clean(epochs))
-        case (.clean, .nothing):
-            let again = step.isFinal
-            step = .cleaned
-            doing = nil
-            return again ? [.finished] : [.journal, .finished]
-        case (.undo, .nothing):
-            let again = step.isFinal
-            step = .undone
-            hasReverse = false
-            doing = nil
-            return again ? [.finished] : [.journal, .finished]
+        case (.clean, .nothing): return end(at: .cleaned)
+        case (.undo, .nothing): return end(at: .undone)
         default:
             // A driver that answers with a fact of another kind is at fault; the work is asked for again.
             return wait(backOff(tries + 1), then: work)
         }
+    }
+
+    /// The end, or only the end of tidying up after it.
+    private mutating func end(at last: MoveStep) -> [MoveEffect] {
+        doing = nil
+        guard !step.isFinal else { return [.finished] }
+        step = last
+        hasReverse = false
+        return [.journal, .finished]
     }
 
     private var keepsReverse: Bool { policy.keepsReverse && !isRollback }
@@ -114,9 +114,6 @@ extension BucketMove {
 
     /// The next run of the copy, which is in the journal before it begins: no two coordinators use the same.
     mutating func openStream(after pause: Duration? = nil) -> [MoveEffect] {
-        guard copies < policy.copyLimit else {
-            return takeBack("the copy was started \(copies) times; last: \(trouble ?? "-")")
-        }
         copies += 1
         step = .prepared
         mustCopyAgain = false
@@ -128,7 +125,8 @@ extension BucketMove {
     /// The copy is of no use: from the start, or not at all when it came to nothing too often.
     mutating func copyAgain(_ reason: String) -> [MoveEffect] {
         trouble = reason
-        return isRollback ? takeBack(reason) : openStream()
+        guard !isRollback, copies < policy.copyLimit else { return takeBack(reason) }
+        return openStream()
     }
 
     /// Takes everything back; the source owns the buckets and is not fenced.

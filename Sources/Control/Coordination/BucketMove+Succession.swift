@@ -14,7 +14,13 @@ extension BucketMove {
 
     mutating func resume(_ seen: ObservedMove) -> [MoveEffect] {
         if step.isFinal { return lookForLeftovers(seen) }
-        if step >= .published { return goOn() }
+        if step >= .published {
+            // A rollback that was undone has left a higher epoch; nobody else touches these rows before the move is over.
+            if case .gone(let now) = seen.source?.says, zip(epochs, now).allSatisfy({ $0 <= $1 }) {
+                epochs = now
+            }
+            return goOn()
+        }
         guard let source = seen.source else {
             // After the release nothing is needed of the source, and before it nothing can be decided.
             if step == .activated { return goOn() }
@@ -85,9 +91,9 @@ extension BucketMove {
     }
 
     private mutating func lookForLeftovers(_ seen: ObservedMove) -> [MoveEffect] {
-        if seen.hasLeftovers || seen.isExpected(by: spec.id) {
-            return perform(step == .cleaned ? .clean(epochs) : .undo)
-        }
+        // A late request of a predecessor has put the target's rows back; only undoing takes them away.
+        if seen.isExpected(by: spec.id) { return perform(.undo) }
+        if seen.hasLeftovers { return perform(step == .cleaned ? .clean(epochs) : .undo) }
         doing = nil
         return [.finished]
     }

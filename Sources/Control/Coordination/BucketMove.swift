@@ -34,7 +34,7 @@ package struct BucketMove: Sendable, Equatable {
     package internal(set) var handedTo: MoveID?
     /// The part of the retention that is over.
     package internal(set) var retained: Duration = .zero
-    /// The last thing that went wrong; nil once the work that failed has worked.
+    /// The last thing that went wrong; nil once the move has come further.
     package internal(set) var trouble: String?
 
     // What only this coordinator knows.
@@ -71,8 +71,10 @@ package struct BucketMove: Sendable, Equatable {
         case .done(let turn, let fact):
             guard turn == self.turn, !isWaiting, let work = doing else { return [] }
             tries = 0
-            trouble = nil
-            return proceed(from: work, fact)
+            let before = step
+            let effects = proceed(from: work, fact)
+            if step > before { trouble = nil }
+            return effects
         case .failed(let turn, let failure):
             guard turn == self.turn, !isWaiting, let work = doing else { return [] }
             tries += 1
@@ -178,7 +180,7 @@ package struct BucketMove: Sendable, Equatable {
             return [.journal, .finished]
         }
         handedTo = nil
-        return [.journal] + perform(.measureReverse)
+        return [.journal] + perform(.observe(run: copies))
     }
 
     /// The end of a move that has made nothing yet.

@@ -12,8 +12,8 @@ package struct MovePolicy: Hashable, Sendable {
     /// How often the fence is tried before the move is undone.
     package var attemptLimit = 10
 
-    /// How often the copy is started before the move is undone.
-    package var copyLimit = 4
+    /// A copy that was lost or differs is started again up to this run; then the move is undone.
+    package var copyLimit = 8
 
     /// How often in a row one piece of work may fail before the move is undone, while it still can be.
     package var tryLimit = 8

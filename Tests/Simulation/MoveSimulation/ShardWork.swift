@@ -22,17 +22,14 @@ extension FakeShard {
         let forward = Self.forward(spec.id, run)
         let reverse = Self.reverse(spec.id)
         let (sending, arriving) = isSource ? (forward, reverse) : (reverse, forward)
-        let isExpected = spec.buckets.contains {
-            owners[$0]?.attempt == spec.id.description && owners[$0]?.state == .incoming
+        let hasMarkers = spec.buckets.contains { bucket in
+            markers[bucket]?.contains { $0.move == spec.id } ?? false
         }
         return ObservedMove.Side(
             owners: spec.buckets.map { owners[$0] },
             hasSlot: slots[sending] != nil,
             hasSubscription: subscriptions[arriving] != nil,
-            hasOther: isExpected
-                || spec.buckets.contains { bucket in
-                    markers[bucket]?.contains { $0.move == spec.id } ?? false
-                }
+            hasOther: hasStreams(of: spec.id, besides: [sending, arriving]) || hasMarkers
         )
     }
 
