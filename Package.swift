@@ -153,7 +153,7 @@ let package = Package(
         storage("Counters", ["Database", "Postgres", "Sharding"], exclude: ["Migrations"]),
         storage(
             "Database",
-            ["Etcd", "EventLoops", "Postgres", "Sharding", logging],
+            ["Etcd", "EventLoops", "JSON", "Postgres", "Sharding", logging],
             exclude: ["Migrations"]
         ),
         storage(
@@ -258,9 +258,9 @@ let package = Package(
         role(
             "worker",
             [
-                "Accounts", "Contracts", "Counters", "Database", "Etcd", "EventLoops", "Feed",
-                "Graph", "Jobs", "Media", "Memcache", "Metrics", "Objects", "Posts", "Processes",
-                "ServiceKit", "Settings", "Sharding", logging,
+                "Accounts", "Contracts", "Coordination", "Counters", "Database", "Etcd", "EventLoops",
+                "Feed", "Graph", "Jobs", "Media", "Memcache", "Metrics", "Objects", "Posts", "Postgres",
+                "Processes", "ServiceKit", "Settings", "Sharding", logging,
             ]
         ),
 

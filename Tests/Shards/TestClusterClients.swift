@@ -12,6 +12,7 @@ extension TestCluster {
             pool.statementTimeout = .seconds(20)
             pool.acquireTimeout = .seconds(20)
         }
+        settings.refusalDeadline = .seconds(60)
         return Database(loop: loop, map: map, settings: settings)
     }
 

@@ -7,7 +7,7 @@ package import Sharding
 /// one of the two happen.
 package enum StrandedMove {
     /// For how long a worker must have seen the same attempt before it acts: longer than any pause is meant to be.
-    package static let patience: Duration = .seconds(5)
+    package static let patience: Duration = .seconds(3)
 
     package enum Action: Hashable, Sendable {
         case wait

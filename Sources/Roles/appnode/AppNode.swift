@@ -59,7 +59,8 @@ final class AppNode: Role {
             }
             running.withLock { $0.loops.append(part) }
         }
-        try await onLoop(loops[0]) { follower.follow(databases) }
+        let identity = NodeIdentity(role: Self.name, schemas: NodeLoop.schemaNumbers)
+        try await onLoop(loops[0]) { follower.follow(databases, as: identity) }
         running.withLock { $0.follower = follower }
         // Every loop is complete before the first connection is taken.
         for part in running.withLock({ $0.loops }) {

@@ -28,7 +28,14 @@ final class NodeLoop: @unchecked Sendable {
     static let schemas: [SchemaRequirement] = [
         AccountsService.schema, FeedService.schema, GraphService.schema, MediaService.schema,
         PostsService.schema, ServiceKitSchema.requirement,
+        // Reads are held against control.ownership.
+        SchemaRequirement(module: "Database", number: 4),
     ]
+
+    /// The same by module, as the node tells it to etcd.
+    static var schemaNumbers: [String: Int] {
+        Dictionary(schemas.map { ($0.module, $0.number) }, uniquingKeysWith: max)
+    }
 
     /// Called on `loop`.
     init(loop: EventLoop, shared: NodeParts, database: Database) {

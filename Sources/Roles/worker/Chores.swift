@@ -19,6 +19,8 @@ final class Chores: @unchecked Sendable {
     private static let foldInterval = Duration.seconds(1)
     /// One bucket is swept in each.
     private static let sweepInterval = Duration.milliseconds(500)
+    /// How often a shard is asked for moves that nobody moves on.
+    private static let strandedInterval = Duration.milliseconds(500)
     /// Answers that one sweep of a bucket forgets.
     private static let forgetLimit = 500
 
@@ -27,6 +29,7 @@ final class Chores: @unchecked Sendable {
     private let folder: CounterFolder
     private let sweepFeeds: FeedSweep
     private let sweepAccounts: AccountSweep
+    private let strandedMoves: StrandedMoves
     private let folded: Counter
     private let failures: Counter
     private let log: Logger
@@ -45,6 +48,7 @@ final class Chores: @unchecked Sendable {
         folder = CounterFolder(database: database)
         sweepFeeds = FeedSweep(database: database, idleDays: idleDays)
         sweepAccounts = AccountSweep(database: database)
+        strandedMoves = StrandedMoves(database: database, metrics: metrics, log: log)
         folded = metrics.counter(
             "tessera_counter_changes_folded_total",
             help: "Changes of counts that were folded into totals."
@@ -58,6 +62,9 @@ final class Chores: @unchecked Sendable {
     func start() {
         database.loop.spawn { await self.everyRound(Self.foldInterval) { await self.fold() } }
         database.loop.spawn { await self.sweep() }
+        database.loop.spawn {
+            await self.everyRound(Self.strandedInterval) { await self.endStrandedMoves() }
+        }
     }
 
     func stop() { isStopped = true }
@@ -70,9 +77,26 @@ final class Chores: @unchecked Sendable {
         }
     }
 
+    /// The shards that this loop takes care of.
+    private var mine: [ShardID] {
+        database.shards.enumerated().filter { $0.offset % share.of == share.index }.map(\.element)
+    }
+
+    /// Shards at once, since one that does not answer must not keep the others' buckets waiting.
+    private func endStrandedMoves() async {
+        await withTaskGroup(of: Void.self) { group in
+            for shard in mine {
+                group.addTask {
+                    await self.attempt("stranded moves", "\(shard)") {
+                        try await self.strandedMoves.look(at: shard)
+                    }
+                }
+            }
+        }
+    }
+
     private func fold() async {
-        for (number, shard) in database.shards.enumerated()
-        where number % share.of == share.index && !isStopped {
+        for shard in mine where !isStopped {
             await attempt("fold", "\(shard)") {
                 var count = 0
                 repeat {

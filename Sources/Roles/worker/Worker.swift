@@ -75,7 +75,7 @@ final class Worker: Role {
             }
             parts.append(part)
         }
-        follower.follow(parts.map(\.database))
+        follower.follow(parts.map(\.database), as: NodeIdentity(role: Self.name))
         let began = state.withLock { state in
             state.follower = follower
             state.parts = parts

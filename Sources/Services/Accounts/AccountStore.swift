@@ -117,12 +117,16 @@ struct AccountStore: Sendable {
             FROM accounts.account AS a
             WHERE a.state = \(Account.State.active.rawValue)
                 AND a.username_folded LIKE \(pattern) AND a.discoverable
-                AND a.bucket IN (SELECT bucket FROM control.bucket_owner WHERE state = 'own')
+                AND a.bucket IN (
+                    SELECT bucket FROM control.bucket_owner WHERE state IN ('own', 'fenced')
+                )
             ORDER BY length(a.username_folded), a.username_folded
             LIMIT \(limit)
             """
         )
-        let found = shards.flatMap { $0.1 }.sorted {
+        // A bucket that was handed over between two looks comes twice.
+        let accounts = Dictionary(shards.flatMap(\.1).map { ($0.id, $0) }) { first, _ in first }
+        let found = accounts.values.sorted {
             ($0.usernameFolded.count, $0.usernameFolded, $0.id)
                 < ($1.usernameFolded.count, $1.usernameFolded, $1.id)
         }

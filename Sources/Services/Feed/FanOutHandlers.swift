@@ -93,8 +93,8 @@ package struct DeliverHandler: EffectHandler {
 final class Delivery: @unchecked Sendable {
     // @unchecked: touched on its loop only.
 
-    /// Buckets of one batch that may refuse before the rest of it waits too.
-    private static let refusalLimit = 4
+    /// Buckets of one batch that may refuse before the rest of it waits too: those of two moves.
+    private static let refusalLimit = 32
 
     let store: FeedStore
     private let loop: EventLoop
@@ -187,7 +187,7 @@ final class Delivery: @unchecked Sendable {
         var error: DatabaseError
     }
 
-    /// A refused bucket is left out and the others are written.
+    /// A refused bucket is left out and the others are written; then it is written where it is by now.
     ///
     /// An effect that runs for the `isFirst` time expects no entry of its post in any feed.
     private func write(
@@ -199,7 +199,6 @@ final class Delivery: @unchecked Sendable {
         var left = batch
         var mayBeThere = !isFirst || range.buckets != nil
         var refused: [BucketID] = []
-        var refusal: DatabaseError?
         while !left.readers.isEmpty {
             do throws(DatabaseError) {
                 if range.removes {
@@ -215,11 +214,33 @@ final class Delivery: @unchecked Sendable {
                     let bucket = BucketID(rawValue: number), left.buckets.contains(bucket)
                 else { return Failure(buckets: refused + left.buckets, error: error) }
                 refused.append(bucket)
-                refusal = error
                 left = left.without(bucket)
             }
         }
-        return refusal.map { Failure(buckets: refused, error: $0) }
+        return refused.isEmpty
+            ? nil : await follow(post, batch.readers(in: Set(refused)), removes: range.removes)
+    }
+
+    /// Writes to readers whose buckets have moved, and waits while they have no owner.
+    private func follow(
+        _ post: PostReference,
+        _ readers: [UserID],
+        removes: Bool
+    ) async -> Failure? {
+        var failure: Failure?
+        for batch in FanOut.batches(of: readers, shard: store.shard) {
+            do throws(DatabaseError) {
+                if removes {
+                    try await store.withdraw(post, from: batch, holds: true)
+                } else {
+                    try await store.deliver(post, to: batch, holds: true)
+                }
+            } catch {
+                let buckets = (failure?.buckets ?? []) + batch.buckets
+                failure = Failure(buckets: buckets, error: failure?.error ?? error)
+            }
+        }
+        return failure
     }
 
     private func deliver(
@@ -244,6 +265,10 @@ extension EventLoop {
 }
 
 extension FanOut.Batch {
+    func readers(in buckets: Set<BucketID>) -> [UserID] {
+        readers.filter { buckets.contains($0.bucket) }
+    }
+
     func without(_ bucket: BucketID) -> Self {
         FanOut.Batch(
             shard: shard,

@@ -147,14 +147,15 @@ package struct FeedStore: Sendable {
     ///
     /// Repeating it changes nothing. With `mayBeThere` false it throws a unique violation, and has no effect,
     /// where a feed has the post already: a third of the work of an insert is looking for that beforehand. Gives
-    /// readers whose feeds it found to be kept.
+    /// readers whose feeds it found to be kept. It waits for a bucket that is moving only if `holds` is true.
     @discardableResult
     package func deliver(
         _ post: PostReference,
         to batch: FanOut.Batch,
         known: [UserID] = [],
         asked: [UserID]? = nil,
-        mayBeThere: Bool = true
+        mayBeThere: Bool = true,
+        holds: Bool = false
     ) async throws(DatabaseError) -> [UserID] {
         let asked = asked ?? batch.readers
         let conflict: SQL = mayBeThere ? " ON CONFLICT DO NOTHING" : ""
@@ -174,7 +175,7 @@ package struct FeedStore: Sendable {
                     """ + conflict + " RETURNING reader"
             )
         }
-        let rows = try await database.write(on: batch.buckets, statements)
+        let rows = try await database.write(on: batch.buckets, holds: holds, statements)
         return asked.isEmpty ? [] : try rows[rows.count - 1].decode()
     }
 
@@ -189,10 +190,12 @@ package struct FeedStore: Sendable {
 
     package func withdraw(
         _ post: PostReference,
-        from batch: FanOut.Batch
+        from batch: FanOut.Batch,
+        holds: Bool = false
     ) async throws(DatabaseError) {
         _ = try await database.write(
             on: batch.buckets,
+            holds: holds,
             [
                 """
                 DELETE FROM feed.entry AS e
@@ -416,7 +419,8 @@ package struct FeedStore: Sendable {
     }
 
     /// The authors whose posts are merged on reading; asks every shard, and leaves out those that do not
-    /// answer.
+    /// answer. Rows of buckets that the shard does not own are as true as others, since an author is marked for
+    /// ever; leaving them out would lose an author while their bucket is handed over.
     package func pullAuthorsOnEachShard() async -> [ShardID: [UserID]] {
         let answers: [ShardAnswer<Int64>] = await database.eachShard(
             "SELECT author FROM feed.pull_author"

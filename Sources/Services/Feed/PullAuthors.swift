@@ -36,7 +36,7 @@ package final class PullAuthors: @unchecked Sendable {
     /// The authors, ascending; a reader that comes before the first answer asks for it.
     func current() async -> [UserID] {
         if !hasAsked { await refresh() }
-        return known.values.joined().sorted()
+        return Set(known.values.joined()).sorted()
     }
 
     private func refresh() async {

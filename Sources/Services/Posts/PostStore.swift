@@ -276,6 +276,8 @@ struct PostStore: Sendable {
     }
 
     /// How many posts there are on all shards, as each shard's statistics have it.
+    ///
+    /// Rows that have moved and are not deleted yet count twice for as long as a rollback stays possible.
     func estimatedCount() async throws(DatabaseError) -> Int {
         let answers: [(ShardID, [Int])] = try await database.everyShard(
             """

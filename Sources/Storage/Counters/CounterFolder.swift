@@ -36,10 +36,11 @@ package struct CounterFolder: Sendable {
         return ours.isEmpty ? 0 : try await fold(ours)
     }
 
-    /// Folds buckets of one shard.
+    /// Folds buckets of one shard; one that is moving is not waited for.
     package func fold(_ buckets: [BucketID]) async throws(DatabaseError) -> Int {
         let rows = try await database.write(
             on: buckets,
+            holds: false,
             [
                 """
                 WITH picked AS MATERIALIZED (

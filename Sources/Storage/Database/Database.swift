@@ -5,25 +5,38 @@ package import Sharding
 /// All shards, as one loop sees them: every statement goes to the shard that owns the key's bucket.
 ///
 /// Each write transaction begins with the fence for its buckets, in the same round trip, so that a shard which no
-/// longer owns a bucket refuses it; the refusal names the next owner, and the write is tried there, for at most
-/// ``DatabaseSettings/refusalDeadline``. A shard that is down fails its own keys with
-/// ``DatabaseError/unavailable`` and no others. Every method is called on the database's loop.
+/// longer owns a bucket refuses it. Each read is held against the shard's owner rows as they were after it, so that
+/// a shard which gave a bucket away never answers for it. Both go at once to the next owner that they are told, and
+/// wait while there is none, for at most ``DatabaseSettings/refusalDeadline``. A shard that is down fails its own
+/// keys with ``DatabaseError/unavailable`` and no others. Every method is called on the database's loop.
 package final class Database: @unchecked Sendable {
     // @unchecked: touched on its loop only.
     package let loop: EventLoop
     package let settings: DatabaseSettings
 
-    private var routes: RouteTable
-    private var pools: [ShardID: PostgresPool] = [:]
+    /// Routes that a request may follow at once, one after the other, before it waits in between.
+    private static let routesAtOnce = 8
+
+    var routes: RouteTable
+    private var known: [ShardID: KnownShard] = [:]
     private var open: [Region: OpenBuckets] = [:]
-    private var refused = 0
+    private lazy var held = HeldRequests(
+        loop: loop,
+        limit: settings.refusedLimit,
+        longestPause: settings.refusalPause
+    ) { [unowned self] in await look(at: $0) }
     private var isClosed = false
 
-    package private(set) var statistics = Statistics()
+    package var statistics = Statistics()
 
     /// Counters of one loop since its start.
     package struct Statistics: Sendable {
+        /// Writes that a fence refused.
         package var refusals = 0
+        /// Reads whose answer was thrown away, since the shard did not own the bucket.
+        package var misreads = 0
+        /// Requests that waited for a bucket between two owners.
+        package var held = 0
         package var mapsAdopted = 0
     }
 
@@ -37,8 +50,8 @@ package final class Database: @unchecked Sendable {
 
     package var map: ShardMap { routes.map }
 
-    /// In order of their names.
-    package var shards: [ShardID] { routes.map.shards.map(\.id) }
+    /// In order of their names: those of the map, and those that other shards have told of.
+    package var shards: [ShardID] { routes.shards.map(\.id) }
 
     package func shard(of bucket: BucketID) -> ShardID { routes[bucket].shard }
 
@@ -54,14 +67,14 @@ package final class Database: @unchecked Sendable {
     /// Takes a newer map. Pools of shards that are gone, or have moved, close after their last statement.
     package func adopt(_ map: ShardMap) {
         loop.assertOnLoop()
-        let before = routes.map
+        let before = routes.shards
         guard routes.adopt(map) else { return }
         statistics.mapsAdopted += 1
         open = [:]
-        for old in before.shards where map.shard(old.id) != old {
-            guard map.shard(old.id).map({ $0.sameAddress(as: old) }) != true else { continue }
-            guard let pool = pools.removeValue(forKey: old.id) else { continue }
-            loop.spawn { await pool.retire() }
+        for old in before {
+            if routes.record(of: old.id)?.sameAddress(as: old) == true { continue }
+            guard let gone = known.removeValue(forKey: old.id) else { continue }
+            loop.spawn { await gone.pool.retire() }
         }
     }
 
@@ -100,8 +113,42 @@ package final class Database: @unchecked Sendable {
     }
 
     /// As ``rows(_:on:)``, for callers that read the columns themselves.
+    ///
+    /// The statement sees rows of the key's bucket only, and may run again elsewhere.
     package func read(_ sql: SQL, on key: some Routed) async throws(DatabaseError) -> Rows {
-        try await pool(of: routes[key.bucket].shard).read(sql)
+        let bucket = key.bucket
+        let route = routes[bucket]
+        let shard = try shard(route.shard)
+        let (rows, version) = try await shard.pool.checkedRead(sql)
+        if let owners = shard.owners, owners.version == version,
+            owners.isReadable(bucket, at: route.epoch)
+        {
+            return rows
+        }
+        return try await confirmed(rows, version, from: shard, sql, bucket, route)
+    }
+
+    /// The rows if the shard owned the bucket when they were read, and what the owner says if it did not.
+    private func confirmed(
+        _ first: Rows,
+        _ version: Int64,
+        from shard: KnownShard,
+        _ sql: SQL,
+        _ bucket: BucketID,
+        _ route: ShardMap.Entry
+    ) async throws(DatabaseError) -> Rows {
+        var (rows, version, shard, route) = (first, version, shard, route)
+        var patience = Patience(self)
+        while true {
+            let owners = try await shard.owners(seen: version)
+            if owners.isReadable(bucket, at: route.epoch) { return rows }
+            statistics.misreads += 1
+            await learnNext(of: bucket, owners[bucket], from: shard)
+            try await patience.wait(for: bucket, .reading, after: route, owners[bucket])
+            route = routes[bucket]
+            shard = try self.shard(route.shard)
+            (rows, version) = try await shard.pool.checkedRead(sql)
+        }
     }
 
     // MARK: Writing
@@ -120,14 +167,17 @@ package final class Database: @unchecked Sendable {
     /// The same for rows of several buckets, all of which must lie on one shard.
     ///
     /// When they do not, any more, it throws ``DatabaseError/fenced(bucket:hint:)`` naming one that lies
-    /// elsewhere; the caller groups its keys anew.
+    /// elsewhere; the caller groups its keys anew. With `holds` false it does so at once for a bucket that is
+    /// between two owners, too, and does not keep the others waiting for it.
     @discardableResult
     package func write(
         on buckets: [BucketID],
+        holds: Bool = true,
         _ statements: [SQL]
     ) async throws(DatabaseError) -> [Rows] {
         precondition(!buckets.isEmpty, "a write names its buckets")
-        return try await retryingRefusals(of: buckets) { (pool, fence) throws(DatabaseError) in
+        return try await retryingRefusals(of: buckets, holds: holds) {
+            (pool, fence) throws(DatabaseError) in
             try await Array(pool.write([fence] + statements).dropFirst())
         }
     }
@@ -149,7 +199,8 @@ package final class Database: @unchecked Sendable {
     ) async throws -> T {
         precondition(!buckets.isEmpty, "a transaction names its buckets")
         let outcome: Result<T, any Error>
-        outcome = try await retryingRefusals(of: buckets) { (pool, fence) throws(DatabaseError) in
+        outcome = try await retryingRefusals(of: buckets, holds: true) {
+            (pool, fence) throws(DatabaseError) in
             do {
                 return .success(
                     try await pool.transaction { inner in
@@ -165,99 +216,32 @@ package final class Database: @unchecked Sendable {
         return try outcome.get()
     }
 
-    // MARK: Many keys
-
-    /// The keys, grouped by the shard that owns them; groups by name of their shard, keys in their order.
-    package func grouped<K: Routed>(_ keys: [K]) -> [(shard: ShardID, keys: [K])] {
-        var groups: [ShardID: [K]] = [:]
-        for key in keys { groups[routes[key.bucket].shard, default: []].append(key) }
-        return groups.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
-    }
-
-    /// Asks each shard for its part of the keys, one query per shard, all at once.
-    ///
-    /// Throws when any shard does not answer; ``gatherAvailable(_:_:)`` goes on without it. The rows come
-    /// in no particular order.
-    package func gather<K: Routed, T: RowDecodable>(
-        _ keys: [K],
-        _ sql: ([K]) -> SQL
-    ) async throws(DatabaseError) -> [T] {
-        let answers: [ShardAnswer<T>] = await gatherByShard(keys, sql)
-        var all: [T] = []
-        for answer in answers { all += try answer.result.get() }
-        return all
-    }
-
-    /// As ``gather(_:_:)``, but without the rows of shards that did not answer, which are named.
-    package func gatherAvailable<K: Routed, T: RowDecodable>(
-        _ keys: [K],
-        _ sql: ([K]) -> SQL
-    ) async -> (rows: [T], missing: [ShardID]) {
-        let answers: [ShardAnswer<T>] = await gatherByShard(keys, sql)
-        var all: [T] = []
-        var missing: [ShardID] = []
-        for answer in answers {
-            switch answer.result {
-            case .success(let rows): all += rows
-            case .failure: missing.append(answer.shard)
-            }
-        }
-        return (all, missing)
-    }
-
-    private func gatherByShard<K: Routed, T: RowDecodable>(
-        _ keys: [K],
-        _ sql: ([K]) -> SQL
-    ) async -> [ShardAnswer<T>] {
-        guard !keys.isEmpty else { return [] }
-        return await ask(grouped(keys).map { ($0.shard, sql($0.keys)) })
-    }
-
-    /// Asks every shard; throws when one does not answer.
-    package func everyShard<T: RowDecodable>(
-        _ sql: SQL
-    ) async throws(DatabaseError) -> [(ShardID, [T])] {
-        let answers: [ShardAnswer<T>] = await eachShard(sql)
-        var all: [(ShardID, [T])] = []
-        for answer in answers { all.append((answer.shard, try answer.result.get())) }
-        return all
-    }
-
-    /// Asks every shard, and gives each one's answer or failure.
-    package func eachShard<T: RowDecodable>(_ sql: SQL) async -> [ShardAnswer<T>] {
-        await ask(shards.map { ($0, sql) })
-    }
-
-    private func ask<T: RowDecodable>(_ questions: [(ShardID, SQL)]) async -> [ShardAnswer<T>] {
-        if questions.count == 1 {
-            return [await ask(questions[0].0, questions[0].1)]
-        }
-        return await withTaskGroup(of: (Int, ShardAnswer<T>).self) { group in
-            for (index, question) in questions.enumerated() {
-                group.addTask { (index, await self.ask(question.0, question.1)) }
-            }
-            var answers = [ShardAnswer<T>?](repeating: nil, count: questions.count)
-            for await (index, answer) in group { answers[index] = answer }
-            return answers.compactMap { $0 }
-        }
-    }
-
-    private func ask<T: RowDecodable>(_ shard: ShardID, _ sql: SQL) async -> ShardAnswer<T> {
-        do throws(DatabaseError) {
-            return ShardAnswer(shard: shard, result: .success(try await rows(sql, onShard: shard)))
-        } catch {
-            return ShardAnswer(shard: shard, result: .failure(error))
-        }
-    }
-
     // MARK: One shard, for workers
 
+    /// Learns where `shard` is from another that names it as a next owner, if the map does not say.
+    package func meet(_ shard: ShardID, through other: ShardID) async {
+        guard routes.record(of: shard) == nil, let other = try? self.shard(other) else {
+            // A shard that cannot be reached tells nothing; then the next statement fails.
+            return
+        }
+        await learnRecord(of: shard, from: other)
+    }
+
     /// Runs one statement that changes nothing, on a shard by name.
+    ///
+    /// It sees all that lies there: rows that have moved away and are not deleted yet, and rows that have been
+    /// copied for a move to come. A statement for which that matters joins `control.bucket_owner`.
     package func rows<T: RowDecodable>(
         _ sql: SQL,
-        onShard shard: ShardID
+        onShard id: ShardID
     ) async throws(DatabaseError) -> [T] {
-        try await pool(of: shard).read(sql).decode()
+        let shard = try shard(id)
+        let (rows, version) = try await shard.pool.checkedRead(sql)
+        if shard.owners?.version != version {
+            // Whoever asks a shard by name learns what it owns, although etcd may be down: routes to it are taught.
+            _ = try await shard.owners(seen: version)
+        }
+        return try rows.decode()
     }
 
     /// Runs the statements in one transaction on a shard by name, without a fence.
@@ -274,20 +258,29 @@ package final class Database: @unchecked Sendable {
 
     /// The pool of this loop for a shard, for COPY, LISTEN and administration.
     package func pool(of shard: ShardID) throws(DatabaseError) -> PostgresPool {
+        try self.shard(shard).pool
+    }
+
+    func shard(_ id: ShardID) throws(DatabaseError) -> KnownShard {
         loop.assertOnLoop()
-        if let pool = pools[shard] { return pool }
-        guard !isClosed, let record = routes.map.shard(shard) else { throw .unavailable }
-        let pool = PostgresPool(loop: loop, settings: settings.pool(for: record))
-        pools[shard] = pool
-        return pool
+        if let shard = known[id] { return shard }
+        guard !isClosed, let record = routes.record(of: id) else { throw .unavailable }
+        var poolSettings = settings.pool(for: record)
+        poolSettings.readCheck = OwnerTable.check
+        let shard = KnownShard(id: id, pool: PostgresPool(loop: loop, settings: poolSettings)) {
+            [unowned self] in routes.learn($0, from: id)
+        }
+        known[id] = shard
+        return shard
     }
 
     /// Closes every connection; what is called later fails as unavailable.
     package func close() async {
         loop.assertOnLoop()
         isClosed = true
-        let closing = pools.values.map { $0 }
-        pools = [:]
+        held.close()
+        let closing = known.values.map(\.pool)
+        known = [:]
         for pool in closing { await pool.close() }
     }
 
@@ -295,96 +288,129 @@ package final class Database: @unchecked Sendable {
 
     private func retryingRefusals<T>(
         of buckets: [BucketID],
+        holds: Bool,
         _ attempt: (PostgresPool, _ fence: SQL) async throws(DatabaseError) -> T
     ) async throws(DatabaseError) -> T {
-        let deadline = loop.milliseconds + settings.refusalDeadline.wholeMilliseconds
-        var held = false
-        defer { if held { refused -= 1 } }
+        var patience = Patience(self)
         while true {
-            let shard = routes[buckets[0]].shard
-            if let stray = buckets.first(where: { routes[$0].shard != shard }) {
-                throw .fenced(bucket: stray.rawValue, hint: "next=\(routes[stray].shard)")
+            let sent = buckets.map { routes[$0] }
+            if let stray = sent.firstIndex(where: { $0.shard != sent[0].shard }) {
+                throw .fenced(bucket: buckets[stray].rawValue, hint: "next=\(sent[stray].shard)")
             }
+            let shard = try shard(sent[0].shard)
             do throws(DatabaseError) {
-                return try await attempt(pool(of: shard), fence(buckets))
+                return try await attempt(shard.pool, fence(buckets, sent))
             } catch {
                 guard case .fenced(_, let hint) = error else { throw error }
                 statistics.refusals += 1
-                guard loop.milliseconds < deadline, held || refused < settings.refusedLimit else {
-                    throw error
-                }
-                if !held {
-                    held = true
-                    refused += 1
-                }
-                let next = hint.flatMap(Refusal.init(detail:)).map { routes.learn($0, from: shard) }
-                if next != .retry { try await pause() }
+                guard let refusal = hint.flatMap(Refusal.init(detail:)),
+                    let index = buckets.firstIndex(of: refusal.bucket)
+                else { throw error }
+                await learn(refusal, from: shard)
+                guard holds || routes[refusal.bucket] != sent[index] else { throw error }
+                try await patience.wait(
+                    for: refusal.bucket,
+                    .writing,
+                    after: sent[index],
+                    orThrow: error
+                )
             }
         }
     }
 
-    private func pause() async throws(DatabaseError) {
-        do {
-            try await loop.sleep(for: settings.refusalPause)
-        } catch {
-            throw .cancelled
+    private func fence(_ buckets: [BucketID], _ routes: [ShardMap.Entry]) -> SQL {
+        "SELECT control.fence(\(buckets.map(\.rawValue)), \(routes.map(\.epoch.rawValue)))"
+    }
+
+    /// How long one request looks for the owner of its bucket.
+    struct Patience {
+        private let database: Database
+        private let deadline: UInt64
+        private var routesTaken = 0
+
+        init(_ database: Database) {
+            self.database = database
+            deadline =
+                database.loop.milliseconds + database.settings.refusalDeadline.wholeMilliseconds
+        }
+
+        /// Returns at once when the bucket has a newer route than `route`, else when it has an owner again; throws
+        /// when that takes too long, or when too many requests wait already.
+        mutating func wait(
+            for bucket: BucketID,
+            _ use: HeldRequests.Use,
+            after route: ShardMap.Entry,
+            orThrow error: DatabaseError
+        ) async throws(DatabaseError) {
+            if database.routes[bucket] != route, routesTaken < Database.routesAtOnce {
+                routesTaken += 1
+                return
+            }
+            database.statistics.held += 1
+            guard await database.held.wait(for: bucket, use, until: deadline) else { throw error }
+        }
+
+        mutating func wait(
+            for bucket: BucketID,
+            _ use: HeldRequests.Use,
+            after route: ShardMap.Entry,
+            _ owner: OwnerTable.Owner?
+        ) async throws(DatabaseError) {
+            let hint = owner.map { Refusal(bucket, $0).detail }
+            try await wait(
+                for: bucket,
+                use,
+                after: route,
+                orThrow: .fenced(bucket: bucket.rawValue, hint: hint)
+            )
         }
     }
 
-    private func fence(_ buckets: [BucketID]) -> SQL {
-        let epochs = buckets.map { routes[$0].epoch.rawValue }
-        return "SELECT control.fence(\(buckets.map(\.rawValue)), \(epochs))"
-    }
-}
-
-/// What one shard said when several were asked.
-package struct ShardAnswer<T: Sendable>: Sendable {
-    package let shard: ShardID
-    package let result: Result<[T], DatabaseError>
-}
-
-/// One open, fenced transaction; touched on its loop only, inside the body it was given to.
-package final class Transaction: @unchecked Sendable {
-    // @unchecked: touched on its loop only.
-    private let inner: PostgresTransaction
-    private var fence: SQL?
-
-    init(_ inner: PostgresTransaction, fence: SQL) {
-        self.inner = inner
-        self.fence = fence
+    /// Asks for the bucket where it is believed to be, and follows a route that this teaches.
+    private func look(at bucket: BucketID) async -> OwnerState? {
+        for _ in 0..<Self.routesAtOnce {
+            let route = routes[bucket]
+            do throws(DatabaseError) {
+                let shard = try shard(route.shard)
+                let rows = try await shard.pool.read(OwnerTable.query(of: bucket))
+                guard let owner: OwnerTable.Owner = try rows.first() else { return nil }
+                await learn(Refusal(bucket, owner), from: shard)
+                if routes[bucket].shard == route.shard { return owner.state }
+            } catch {
+                // The shard does not answer now: whoever waits goes on waiting until its deadline.
+                return nil
+            }
+        }
+        return nil
     }
 
-    /// Runs one statement.
-    @discardableResult
-    package func query(_ sql: SQL) async throws(DatabaseError) -> Rows {
-        guard let fence = fence.take() else { return try await inner.query(sql) }
-        return try await inner.query([fence, sql])[1]
+    private func learn(_ refusal: Refusal, from shard: KnownShard) async {
+        await learnRecord(of: refusal.next, from: shard)
+        routes.learn(refusal, from: shard.id)
     }
 
-    /// Runs several statements in one round trip.
-    @discardableResult
-    package func query(_ statements: [SQL]) async throws(DatabaseError) -> [Rows] {
-        guard let fence = fence.take() else { return try await inner.query(statements) }
-        return try await Array(inner.query([fence] + statements).dropFirst())
+    /// What the owner rows said was learned when they were loaded, unless they named a shard that is new here.
+    func learnNext(
+        of bucket: BucketID,
+        _ owner: OwnerTable.Owner?,
+        from shard: KnownShard
+    ) async {
+        guard let owner, let next = owner.next, routes.record(of: next) == nil else { return }
+        await learn(Refusal(bucket, owner), from: shard)
     }
 
-    package func rows<T: RowDecodable>(_ sql: SQL) async throws(DatabaseError) -> [T] {
-        try await query(sql).decode()
-    }
-
-    @_disfavoredOverload
-    package func rows<ID: RoutedID>(_ sql: SQL) async throws(DatabaseError) -> [ID] {
-        try await query(sql).decode()
-    }
-
-    /// The first row, if there is one.
-    package func row<T: RowDecodable>(_ sql: SQL) async throws(DatabaseError) -> T? {
-        try await query(sql).first()
-    }
-
-    @_disfavoredOverload
-    package func row<ID: RoutedID>(_ sql: SQL) async throws(DatabaseError) -> ID? {
-        try await query(sql).first()
+    /// A shard that the map does not have yet: whoever names it knows its address.
+    private func learnRecord(of next: ShardID?, from shard: KnownShard) async {
+        guard let next, routes.record(of: next) == nil else { return }
+        do {
+            let rows = try await shard.pool.read(
+                "SELECT record FROM control.shard_record WHERE id = \(next.name)"
+            )
+            guard let line: String = try rows.first() else { return }
+            routes.learn(try ShardRecord(line: line))
+        } catch {
+            // Then it stays unknown until the map tells of it, and the request waits.
+        }
     }
 }
 

@@ -12,13 +12,13 @@ package struct DatabaseSettings: Sendable {
     package var writeConnections = 2
     package var exclusiveConnections = 2
 
-    /// How long a write that a fence refuses is held and tried again.
+    /// How long a request whose bucket has no owner is held. Well within the time that an HTTP request may take.
     package var refusalDeadline = Duration.seconds(5)
 
-    /// The pause before a bucket between two owners is tried again.
-    package var refusalPause = Duration.milliseconds(25)
+    /// The longest pause between two looks at a bucket that has no owner.
+    package var refusalPause = Duration.milliseconds(20)
 
-    /// Refused writes that may be held at once on one loop; further ones fail at once.
+    /// Requests that may be held at once on one loop; further ones fail at once.
     package var refusedLimit = 1_024
 
     /// Other settings of each pool.

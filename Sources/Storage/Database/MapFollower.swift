@@ -15,6 +15,8 @@ package final class MapFollower: @unchecked Sendable {
     private let report: @Sendable (String) -> Void
 
     private var databases: [Database] = []
+    /// What each database has taken, in their order.
+    private var adopted: [Int64] = []
     private var newest: ShardMap?
     private var stopper: CheckedContinuation<Void, Never>?
     private var isStopped = false
@@ -68,14 +70,25 @@ package final class MapFollower: @unchecked Sendable {
         throw NoMap(description: "\(trouble), and there is no copy at \(copy.path)")
     }
 
-    /// Gives `databases` every newer map from now on, until ``stop()``; they may be on any loop.
-    package func follow(_ databases: [Database]) {
+    /// Gives `databases` every newer map from now on, until ``stop()``; they may be on any loop. Tells etcd which map
+    /// they use where the process has an identity.
+    package func follow(_ databases: [Database], as identity: NodeIdentity? = nil) {
         loop.assertOnLoop()
         self.databases = databases
+        adopted = databases.map { _ in newest?.generation ?? 0 }
         loop.spawn {
             await withTaskGroup(of: Void.self) { group in
                 group.addTask {
                     await self.store.follow({ await self.take($0) }, onTrouble: self.report)
+                }
+                if let identity {
+                    let reporter = NodeReporter(
+                        identity,
+                        etcd: self.store.etcd,
+                        generation: { self.adopted.min() ?? 0 },
+                        report: self.report
+                    )
+                    group.addTask { await reporter.run() }
                 }
                 group.addTask { await self.untilStopped() }
                 await group.next()
@@ -101,8 +114,13 @@ package final class MapFollower: @unchecked Sendable {
     private func take(_ map: ShardMap) async {
         loop.assertOnLoop()
         guard map.generation > newest?.generation ?? 0 else { return }
-        for database in databases {
-            database.loop.execute { database.adopt(map) }
+        for (index, database) in databases.enumerated() {
+            database.loop.execute {
+                database.adopt(map)
+                self.loop.execute {
+                    self.adopted[index] = max(self.adopted[index], map.generation)
+                }
+            }
         }
         await keep(map)
     }

@@ -3,8 +3,8 @@ package import Sharding
 /// What a shard's fence said when it refused a write: the DETAIL of SQLSTATE `TF001`.
 package struct Refusal: Equatable, Sendable {
     package let bucket: BucketID
-    /// `own`, `fenced`, `released`, `incoming` or `gone`; nil where the shard has no row at all.
-    package let state: String?
+    /// Nil where the shard has no row at all.
+    package let state: OwnerState?
     /// The epoch of the row that refused.
     package let epoch: Epoch?
     /// Who to ask instead; the refusing shard itself when only the epoch was wrong.
@@ -20,8 +20,24 @@ package struct Refusal: Equatable, Sendable {
         guard let bucket = parts["bucket"].flatMap({ Int($0) }).flatMap({ BucketID(rawValue: $0) })
         else { return nil }
         self.bucket = bucket
-        state = parts["state"].map(String.init)
+        state = parts["state"].flatMap { OwnerState(rawValue: String($0)) }
         epoch = parts["epoch"].flatMap { Int64($0) }.map { Epoch(rawValue: $0) }
         next = parts["next"].flatMap { ShardID(String($0)) }
+    }
+
+    /// The same from an owner row that was looked at.
+    init(_ bucket: BucketID, _ owner: OwnerTable.Owner) {
+        self.bucket = bucket
+        state = owner.state
+        epoch = owner.epoch
+        next = owner.next
+    }
+
+    /// The DETAIL again, for an error that names the bucket.
+    var detail: String {
+        """
+        bucket=\(bucket) state=\(state?.rawValue ?? "-") epoch=\(epoch?.description ?? "-") \
+        next=\(next?.name ?? "-")
+        """
     }
 }

@@ -63,9 +63,15 @@ package final class JobRunner: @unchecked Sendable {
 
     private func followMap() {
         guard !isDraining else { return }
-        let all = database.shards.sorted()
-        for (number, shard) in all.enumerated()
-        where number % share.of == share.index && queues[shard] == nil {
+        let mine = database.shards.enumerated()
+            .filter { $0.offset % share.of == share.index }
+            .map(\.element)
+        // Shards that are gone, and those that another loop has by now.
+        for (shard, queue) in queues where !mine.contains(shard) {
+            queue.drain()
+            if queue.isAtRest { queues[shard] = nil }
+        }
+        for shard in mine where queues[shard]?.isAtRest ?? true {
             let queue = ShardQueue(shard: shard, context: context)
             queues[shard] = queue
             loop.spawn { await queue.run() }

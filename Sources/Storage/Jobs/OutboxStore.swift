@@ -38,7 +38,7 @@ package struct OutboxStore: Sendable {
     }
 
     /// Leases up to `limit` due effects of these buckets, which one shard owns, and skips those that
-    /// another worker is leasing at this moment.
+    /// another worker is leasing at this moment. A bucket that is moving is not waited for.
     func claim(
         _ buckets: [BucketID],
         limit: Int,
@@ -47,6 +47,7 @@ package struct OutboxStore: Sendable {
     ) async throws(DatabaseError) -> [ClaimedEffect] {
         let rows = try await database.write(
             on: buckets,
+            holds: false,
             [
                 """
                 WITH due AS MATERIALIZED (
@@ -73,10 +74,11 @@ package struct OutboxStore: Sendable {
         return try rows[0].decode(as: ClaimedEffect.self)
     }
 
-    /// Keeps the leases of effects that take long.
+    /// Keeps the leases of effects that take long. Their buckets lie on one shard, and are not waited for.
     func extend(_ effects: [ClaimedEffect], lease: Duration) async throws(DatabaseError) {
         _ = try await database.write(
             on: owners(of: effects),
+            holds: false,
             [
                 """
                 UPDATE jobs.outbox AS o
@@ -91,14 +93,19 @@ package struct OutboxStore: Sendable {
 
     // MARK: Ending
 
-    /// Writes what was decided about effects of one shard, in one transaction.
-    func settle(_ verdicts: [Verdict]) async throws(DatabaseError) {
+    /// Writes what was decided about effects of one shard, in one transaction. With `holds` false it does not wait
+    /// for a bucket that is moving.
+    func settle(_ verdicts: [Verdict], holds: Bool) async throws(DatabaseError) {
         let done = verdicts.filter { $0.decision == .complete }.map(\.effect)
         var statements: [SQL] = []
         if !done.isEmpty { statements.append(deletion(of: done)) }
         statements += retries(verdicts)
         statements += verdicts.compactMap(burial)
-        _ = try await database.write(on: owners(of: verdicts.map(\.effect)), statements)
+        _ = try await database.write(
+            on: owners(of: verdicts.map(\.effect)),
+            holds: holds,
+            statements
+        )
     }
 
     private func deletion(of effects: [ClaimedEffect]) -> SQL {
@@ -154,11 +161,17 @@ package struct OutboxStore: Sendable {
             """
             SELECT bucket, id, kind, version, payload::text, attempts, created_at, died_at, reason
             FROM jobs.dead
+            WHERE bucket IN (\(fragment: Self.readable))
             ORDER BY died_at DESC
             LIMIT \(limit)
             """
         )
-        return Array(shards.flatMap { $0.1 }.sorted { $0.diedAt > $1.diedAt }.prefix(limit))
+        // A bucket that was handed over between two looks comes twice.
+        var letters: [Int64: DeadLetter] = [:]
+        for letter in shards.flatMap(\.1) { letters[letter.id] = letter }
+        return Array(
+            letters.values.sorted { ($0.diedAt, $0.id) > ($1.diedAt, $1.id) }.prefix(limit)
+        )
     }
 
     /// Puts a dead letter back, due now and with no attempts; false if there is none of that id.
@@ -184,6 +197,10 @@ package struct OutboxStore: Sendable {
 
     // MARK: Looking
 
+    /// The buckets whose rows on a shard count: others have moved away, or are on their way here.
+    private static let readable: SQL =
+        "SELECT bucket FROM control.bucket_owner WHERE state IN ('own', 'fenced')"
+
     /// How many effects wait, by kind, and how long the oldest due one of each has waited.
     func depths(on shard: ShardID) async throws(DatabaseError) -> [QueueDepth] {
         try await database.rows(
@@ -191,6 +208,7 @@ package struct OutboxStore: Sendable {
             SELECT kind, count(*),
                 GREATEST(0, extract(epoch FROM now() - min(created_at)))::float8
             FROM jobs.outbox
+            WHERE bucket IN (\(fragment: Self.readable))
             GROUP BY kind
             ORDER BY kind
             """,
@@ -200,7 +218,7 @@ package struct OutboxStore: Sendable {
 
     func deadCount(on shard: ShardID) async throws(DatabaseError) -> Int {
         let counts: [Int] = try await database.rows(
-            "SELECT count(*) FROM jobs.dead",
+            "SELECT count(*) FROM jobs.dead WHERE bucket IN (\(fragment: Self.readable))",
             onShard: shard
         )
         return counts.first ?? 0

@@ -13,7 +13,7 @@ final class ShardQueue: @unchecked Sendable {
     /// Outcomes that one transaction settles.
     private static let settleBatch = 256
     /// How long a bucket that refused a write is left alone.
-    private static let refusalPause = Duration.seconds(1)
+    private static let refusalPause = Duration.milliseconds(100)
     private static let measureInterval = Duration.seconds(5)
 
     private let shard: ShardID
@@ -180,22 +180,39 @@ final class ShardQueue: @unchecked Sendable {
 
     private func write(_ batch: [Verdict]) async {
         do throws(DatabaseError) {
-            try await context.store.settle(batch)
+            try await context.store.settle(batch, holds: false)
             for verdict in batch { forget(verdict.effect) }
         } catch {
             context.metrics.settleFailed()
-            await writeAgain(batch, after: error)
+            if case .fenced = error { await divide(batch) } else { await writeLater(batch) }
         }
     }
 
-    /// One refused bucket must not keep the others from being settled; a shard that is down may come back
-    /// before the leases end. After that the effects run again, here or elsewhere.
-    private func writeAgain(_ batch: [Verdict], after error: DatabaseError) async {
+    /// One refused bucket must not keep the others from being settled.
+    private func divide(_ batch: [Verdict]) async {
         let groups = Dictionary(grouping: batch) { $0.effect.owner }
-        if groups.count > 1, case .fenced = error {
+        if groups.count > 1 {
             for (_, group) in groups.sorted(by: { $0.key < $1.key }) { await write(group) }
-            return
+        } else {
+            context.loop.spawn { await self.follow(batch) }
         }
+    }
+
+    /// Settles effects of a bucket that is moving, beside what else there is to settle: waits while it has no owner,
+    /// and writes where it is then. Its rows move with the leases on them.
+    private func follow(_ batch: [Verdict]) async {
+        do throws(DatabaseError) {
+            try await context.store.settle(batch, holds: true)
+            for verdict in batch { forget(verdict.effect) }
+        } catch {
+            context.metrics.settleFailed()
+            await writeLater(batch)
+        }
+    }
+
+    /// A shard that is down may come back before the leases end. After that the effects run again, here or
+    /// elsewhere.
+    private func writeLater(_ batch: [Verdict]) async {
         let now = Timestamp.now
         let held = batch.filter { (leased[$0.effect.id]?.until ?? now) > now }
         for verdict in batch where !held.contains(where: { $0.effect.id == verdict.effect.id }) {
@@ -221,14 +238,22 @@ final class ShardQueue: @unchecked Sendable {
         let ending = leased.values.filter { $0.until < soon }.map(\.effect)
         guard !ending.isEmpty else { return }
         context.loop.spawn {
-            let until = Timestamp.now + self.context.settings.lease
-            do throws(DatabaseError) {
-                try await self.context.store.extend(ending, lease: self.context.settings.lease)
-                for effect in ending { self.leased[effect.id]?.until = until }
-            } catch {
-                // The lease may end: then the effect runs twice, which every handler allows.
-                self.context.metrics.settleFailed()
-            }
+            await self.extend(ending)
+        }
+    }
+
+    private func extend(_ effects: [ClaimedEffect]) async {
+        let until = Timestamp.now + context.settings.lease
+        do throws(DatabaseError) {
+            try await context.store.extend(effects, lease: context.settings.lease)
+            for effect in effects { leased[effect.id]?.until = until }
+        } catch {
+            // The lease may end: then the effect runs twice, which every handler allows.
+            context.metrics.settleFailed()
+            guard case .fenced = error else { return }
+            let groups = Dictionary(grouping: effects, by: \.owner)
+            guard groups.count > 1 else { return }
+            for (_, group) in groups.sorted(by: { $0.key < $1.key }) { await extend(group) }
         }
     }
 

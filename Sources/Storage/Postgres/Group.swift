@@ -62,17 +62,22 @@ class Group {
 final class ReadQuery {
     let sql: SQL
     let submitted: UInt64
+    /// Whether it is answered only when the check of its sync is in, whose value is then in ``check``.
+    let wantsCheck: Bool
     /// Whether it was sent again after a neighbour's error.
     var isRepeated = false
+    fileprivate(set) var check: Int64 = 0
+    /// The answer, while the check is on its way.
+    fileprivate var held: Rows?
     private var waiter: UnsafeContinuation<Result<Rows, DatabaseError>, Never>?
 
-    init(
-        _ sql: SQL,
-        submitted: UInt64,
-        waiter: UnsafeContinuation<Result<Rows, DatabaseError>, Never>
-    ) {
+    init(_ sql: SQL, submitted: UInt64, wantsCheck: Bool) {
         self.sql = sql
         self.submitted = submitted
+        self.wantsCheck = wantsCheck
+    }
+
+    func wait(_ waiter: UnsafeContinuation<Result<Rows, DatabaseError>, Never>) {
         self.waiter = waiter
     }
 
@@ -85,25 +90,52 @@ final class ReadQuery {
     }
 }
 
-/// Reads of many callers that share a sync.
+/// Reads of many callers that share a sync, with the check behind them when one of them wants it.
 final class ReadBatch: Group {
     private let queries: [ReadQuery]
+    private let checkSQL: SQL?
     private let repeatAlone: (ReadQuery) -> Void
+    private var check: Result<Int64, DatabaseError>?
 
-    init(_ queries: [ReadQuery], repeatAlone: @escaping (ReadQuery) -> Void) {
+    init(_ queries: [ReadQuery], check: SQL?, repeatAlone: @escaping (ReadQuery) -> Void) {
         self.queries = queries
+        checkSQL = queries.contains(where: \.wantsCheck) ? check : nil
         self.repeatAlone = repeatAlone
     }
 
-    override var count: Int { queries.count }
+    override var count: Int { queries.count + (checkSQL == nil ? 0 : 1) }
 
-    override func sql(at index: Int) -> SQL { queries[index].sql }
+    override func sql(at index: Int) -> SQL {
+        index < queries.count ? queries[index].sql : checkSQL!
+    }
 
     override func answered(_ index: Int, _ result: ResultOwner) {
-        queries[index].finish(.success(Rows(result)))
+        guard index < queries.count else { return takeCheck(Rows(result)) }
+        let query = queries[index]
+        if query.wantsCheck {
+            query.held = Rows(result)
+        } else {
+            query.finish(.success(Rows(result)))
+        }
+    }
+
+    private func takeCheck(_ rows: Rows) {
+        do throws(DatabaseError) {
+            guard let value = try rows.first(as: Int64.self) else {
+                throw .decoding("the check of a read has no row")
+            }
+            check = .success(value)
+        } catch {
+            check = .failure(error)
+        }
     }
 
     override func refused(_ index: Int, _ refusal: ServerRefusal) {
+        guard index < queries.count else {
+            // A check that must be prepared anew is sent again with its reads.
+            if !refusal.isStaleStatement { check = .failure(refusal.error) }
+            return
+        }
         if refusal.isStaleStatement {
             tryAgain(queries[index], else: refusal.error)
         } else {
@@ -112,21 +144,42 @@ final class ReadBatch: Group {
     }
 
     override func unprepared(_ index: Int, _ error: DatabaseError) {
+        guard index < queries.count else { return check = .failure(error) }
         queries[index].finish(.failure(error))
     }
 
     override func aborted(_ index: Int) {
-        tryAgain(queries[index], else: .unavailable)
+        if index < queries.count { tryAgain(queries[index], else: .unavailable) }
     }
 
-    override func synced() {}
+    override func synced() {
+        guard checkSQL != nil else { return }
+        for query in queries {
+            guard let rows = query.held.take() else { continue }
+            switch check {
+            case .success(let value):
+                query.check = value
+                query.finish(.success(rows))
+            case .failure(let error): query.finish(.failure(error))
+            // An error before it kept the check from running.
+            case nil: tryAgain(query, else: .unavailable)
+            }
+        }
+    }
 
     override func lost() {
         for query in queries { query.finish(.failure(.unavailable)) }
     }
 
     override func expired() {
-        for query in queries { query.finish(.failure(.timeout)) }
+        for query in queries {
+            // What has been answered is not what takes so long.
+            if query.held.take() != nil {
+                tryAgain(query, else: .timeout)
+            } else {
+                query.finish(.failure(.timeout))
+            }
+        }
     }
 
     private func tryAgain(_ query: ReadQuery, else error: DatabaseError) {

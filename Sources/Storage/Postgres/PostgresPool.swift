@@ -45,10 +45,27 @@ package final class PostgresPool: @unchecked Sendable {
     /// error, and is sent again when a neighbour fails. A read on the wire is not interrupted when its task is
     /// cancelled; the statement timeout bounds it.
     package func read(_ sql: SQL) async throws(DatabaseError) -> Rows {
+        try await answer(ReadQuery(sql, submitted: loop.milliseconds, wantsCheck: false))
+    }
+
+    /// As ``read(_:)``, with the value that ``PostgresSettings/readCheck`` had after the statement had run.
+    ///
+    /// The check runs once for all reads of a sync, behind them, so each is answered when the last one is.
+    package func checkedRead(
+        _ sql: SQL
+    ) async throws(DatabaseError) -> (rows: Rows, check: Int64) {
+        precondition(settings.readCheck != nil, "this pool has no check")
+        let query = ReadQuery(sql, submitted: loop.milliseconds, wantsCheck: true)
+        let rows = try await answer(query)
+        return (rows, query.check)
+    }
+
+    private func answer(_ query: ReadQuery) async throws(DatabaseError) -> Rows {
         loop.assertOnLoop()
-        try Self.check(sql)
+        try Self.check(query.sql)
         return try await withUnsafeContinuation { waiter in
-            reads.submit(ReadQuery(sql, submitted: loop.milliseconds, waiter: waiter))
+            query.wait(waiter)
+            reads.submit(query)
         }.get()
     }
 

@@ -41,6 +41,9 @@ package struct PostgresSettings: Sendable {
     package var queueLimit = 8_192
     /// The most reads that share one sync.
     package var readsPerSync = 16
+    /// Answers one bigint behind the reads of a sync, for those that ask for it; see
+    /// ``PostgresPool/checkedRead(_:)``.
+    package var readCheck: SQL?
     /// Reads on the wire of one connection.
     package var readsInFlight = 512
     /// Prepared statements kept on each connection.

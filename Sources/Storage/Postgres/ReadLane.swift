@@ -53,7 +53,11 @@ final class ReadLane: Lane {
     }
 
     private func send(_ batch: [ReadQuery], on link: PostgresLink) {
-        link.send(ReadBatch(batch) { [unowned self] query in repeatAlone(query) })
+        link.send(
+            ReadBatch(batch, check: settings.readCheck) { [unowned self] query in
+                repeatAlone(query)
+            }
+        )
     }
 
     /// Sends a query that a neighbour's error aborted, in a sync of its own.

@@ -16,12 +16,7 @@ extension ShardMap {
     /// The stored form; equal maps have equal texts.
     package var text: String {
         var lines = ["tessera-map \(Self.textVersion)", "generation \(generation)"]
-        for shard in shards {
-            let members = shard.members.map(\.text).joined(separator: ",")
-            lines.append(
-                "shard \(shard.id) \(shard.database) \(shard.region) \(shard.weight) \(members)"
-            )
-        }
+        lines += shards.map(\.line)
         var groups: [Entry: [Int]] = [:]
         for (bucket, entry) in entries.enumerated() { groups[entry, default: []].append(bucket) }
         for (entry, buckets) in groups.sorted(by: { $0.value[0] < $1.value[0] }) {
@@ -68,8 +63,8 @@ extension ShardMap {
         mutating func read(_ line: Substring) throws(ShardMapError) {
             let words = line.split(separator: " ", omittingEmptySubsequences: false)
             switch (words.first, words.count) {
-            case ("generation", 2): generation = try number(words[1])
-            case ("shard", 6): try readShard(words)
+            case ("generation", 2): generation = try parsedNumber(words[1])
+            case ("shard", _): shards.append(try ShardRecord(line: String(line)))
             case ("buckets", 6): try readBuckets(words)
             default: throw ShardMapError("cannot read the line '\(line.prefix(80))'")
             }
@@ -84,35 +79,14 @@ extension ShardMap {
             return all
         }
 
-        private mutating func readShard(_ words: [Substring]) throws(ShardMapError) {
-            let weight: Int = try number(words[4])
-            guard weight >= 0 else { throw ShardMapError("the weight \(weight) is negative") }
-            var members: [ShardRecord.Member] = []
-            for text in words[5].split(separator: ",") {
-                guard let member = ShardRecord.Member(text: text) else {
-                    throw ShardMapError("'\(text)' is not a member")
-                }
-                members.append(member)
-            }
-            shards.append(
-                ShardRecord(
-                    id: try shardID(words[1]),
-                    members: members,
-                    database: String(words[2]),
-                    region: try region(words[3]),
-                    weight: weight
-                )
-            )
-        }
-
         private mutating func readBuckets(_ words: [Substring]) throws(ShardMapError) {
             guard words[4] == "open" || words[4] == "closed" else {
                 throw ShardMapError("'\(words[4])' is neither open nor closed")
             }
             let entry = Entry(
-                shard: try shardID(words[1]),
-                epoch: Epoch(rawValue: try number(words[2])),
-                region: try region(words[3]),
+                shard: try parsedShardID(words[1]),
+                epoch: Epoch(rawValue: try parsedNumber(words[2])),
+                region: try parsedRegion(words[3]),
                 closed: words[4] == "closed"
             )
             for part in words[5].split(separator: ",", omittingEmptySubsequences: false) {
@@ -120,8 +94,8 @@ extension ShardMap {
                 guard let first = ends.first, let last = ends.last else {
                     throw ShardMapError("'\(part)' is not a range of buckets")
                 }
-                let low: Int = try number(first)
-                let high: Int = try number(last)
+                let low: Int = try parsedNumber(first)
+                let high: Int = try parsedNumber(last)
                 guard low <= high, low >= 0, high < BucketID.count else {
                     throw ShardMapError("'\(part)' is not a range of buckets")
                 }
@@ -133,25 +107,38 @@ extension ShardMap {
                 }
             }
         }
+    }
+}
 
-        private func number<N: FixedWidthInteger>(_ word: Substring) throws(ShardMapError) -> N {
-            guard let number = N(word) else { throw ShardMapError("'\(word)' is not a number") }
-            return number
+extension ShardRecord {
+    /// The record as a line of the stored map: `shard s1 tessera local 1 127.0.0.1:15201/primary/local`.
+    package var line: String {
+        "shard \(id) \(database) \(region) \(weight) \(members.map(\.text).joined(separator: ","))"
+    }
+
+    /// Reads what ``line`` writes.
+    package init(line: String) throws(ShardMapError) {
+        let words = line.split(separator: " ", omittingEmptySubsequences: false)
+        guard words.count == 6, words[0] == "shard" else {
+            throw ShardMapError("cannot read the line '\(line.prefix(80))'")
         }
-
-        private func shardID(_ word: Substring) throws(ShardMapError) -> ShardID {
-            guard let id = ShardID(String(word)) else {
-                throw ShardMapError("'\(word)' is not a shard's name")
+        let weight: Int = try parsedNumber(words[4])
+        guard weight >= 0 else { throw ShardMapError("the weight \(weight) is negative") }
+        var members: [Member] = []
+        for text in words[5].split(separator: ",") {
+            guard let member = Member(text: text) else {
+                throw ShardMapError("'\(text)' is not a member")
             }
-            return id
+            members.append(member)
         }
-
-        private func region(_ word: Substring) throws(ShardMapError) -> Region {
-            guard let region = Region(String(word)) else {
-                throw ShardMapError("'\(word)' is not a region's name")
-            }
-            return region
-        }
+        guard !members.isEmpty else { throw ShardMapError("a shard without members") }
+        self.init(
+            id: try parsedShardID(words[1]),
+            members: members,
+            database: String(words[2]),
+            region: try parsedRegion(words[3]),
+            weight: weight
+        )
     }
 }
 
@@ -182,4 +169,23 @@ func rangesText(_ numbers: [Int]) -> String {
     }
     return runs.map { $0.count == 1 ? "\($0.lowerBound)" : "\($0.lowerBound)-\($0.upperBound)" }
         .joined(separator: ",")
+}
+
+private func parsedNumber<N: FixedWidthInteger>(_ word: Substring) throws(ShardMapError) -> N {
+    guard let number = N(word) else { throw ShardMapError("'\(word)' is not a number") }
+    return number
+}
+
+private func parsedShardID(_ word: Substring) throws(ShardMapError) -> ShardID {
+    guard let id = ShardID(String(word)) else {
+        throw ShardMapError("'\(word)' is not a shard's name")
+    }
+    return id
+}
+
+private func parsedRegion(_ word: Substring) throws(ShardMapError) -> Region {
+    guard let region = Region(String(word)) else {
+        throw ShardMapError("'\(word)' is not a region's name")
+    }
+    return region
 }

@@ -2,6 +2,7 @@ import Contracts
 import HTTP
 import JSON
 import Sharding
+import TestSupport
 import Testing
 
 @Suite struct `Repeated requests` {
@@ -63,6 +64,47 @@ import Testing
                 key: "key"
             )
             #expect(bodies.contains(late.body))
+        }
+    }
+
+    @Test func `a repeat after the author's bucket has moved gets the first answer`() async throws {
+        try await PostsWorld.run { world in
+            let author = world.aUser(1)
+            let tables = try await world.shards[0].psql(
+                "SELECT name FROM control.bucket_tables() WHERE is_logged"
+            )
+            let first = try await world.ask(
+                .post,
+                "/api/v1/statuses",
+                "status=a",
+                as: author,
+                key: "k"
+            )
+            try await world.shards[1].psql(
+                "UPDATE control.bucket_owner SET state = 'gone' WHERE bucket = \(author.bucket)"
+            )
+            let move = TestMove(
+                author.bucket,
+                from: world.shards[0],
+                to: world.shards[1],
+                tables: tables.split(separator: "\n").map(String.init)
+            )
+            try await move.run()
+            try await move.clean()
+
+            let again = try await world.ask(
+                .post,
+                "/api/v1/statuses",
+                "status=a",
+                as: author,
+                key: "k"
+            )
+
+            #expect(again.status == 200)
+            #expect(again.body == first.body)
+            #expect(again.headers["Idempotent-Replayed"] == "true")
+            let list = try await world.ask(.get, "/api/v1/accounts/\(author)/statuses")
+            #expect(try list.json.array?.count == 1)
         }
     }
 

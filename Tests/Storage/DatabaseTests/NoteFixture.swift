@@ -52,11 +52,15 @@ func aCluster(shards: Int, ownServers: Bool = false) async throws -> TestCluster
 func withDatabase<T: Sendable>(
     _ cluster: TestCluster,
     refusalDeadline: Duration = .seconds(5),
+    refusedLimit: Int = 1_024,
     _ body: @escaping @Sendable (Database) async throws -> T
 ) async throws -> T {
     try await withLoop { loop in
         var settings = DatabaseSettings(user: "app", password: "app-secret")
         settings.refusalDeadline = refusalDeadline
+        settings.refusedLimit = refusedLimit
+        // A busy machine is no failure.
+        settings.adjust = { $0.statementTimeout = .seconds(30) }
         let database = Database(loop: loop, map: cluster.map, settings: settings)
         do {
             let value = try await body(database)

@@ -1,0 +1,111 @@
+internal import Etcd
+internal import EventLoops
+internal import Glibc
+internal import JSON
+
+/// What a process says of itself in etcd, beside the map that it uses.
+package struct NodeIdentity: Sendable {
+    package let name: String
+    package let role: String
+    /// The newest migration that it needs of each shard, by module.
+    package let schemas: [String: Int]
+
+    /// The name is of this machine and process, so that no other running process has it.
+    package init(role: String, schemas: [String: Int] = [:]) {
+        var host = [CChar](repeating: 0, count: 256)
+        // Cut off at worst, and then still terminated by the last byte.
+        _ = gethostname(&host, host.count - 1)
+        let machine = host.prefix { $0 != 0 }.map(UInt8.init(bitPattern:))
+        name = "\(role)-\(String(decoding: machine, as: UTF8.self))-\(getpid())"
+        self.role = role
+        self.schemas = schemas
+    }
+}
+
+/// Tells which map a process uses, under a key of its own in etcd that ends with it: a coordinator deletes the rows of
+/// a bucket that has moved only when nobody uses a map from before.
+///
+/// A hint for patience, not a safeguard: a process that cannot tell is refused by the shards all the same.
+final class NodeReporter: @unchecked Sendable {
+    // @unchecked: touched on its loop only.
+
+    /// The process's key is this and its name.
+    static let prefix = "/tessera/nodes/"
+
+    /// How long the report outlives its process.
+    static let leaseSeconds: Int64 = 15
+
+    /// How soon a new map is told, and how often the lease is kept.
+    static let interval = Duration.seconds(2)
+
+    private let identity: NodeIdentity
+    private let etcd: EtcdClient
+    private let generation: () -> Int64
+    private let report: (String) -> Void
+    private var lease: EtcdLease?
+    private var told: Int64?
+    private var isTroubled = false
+
+    /// `generation` gives the oldest map that a loop of the process uses.
+    init(
+        _ identity: NodeIdentity,
+        etcd: EtcdClient,
+        generation: @escaping () -> Int64,
+        report: @escaping (String) -> Void
+    ) {
+        self.identity = identity
+        self.etcd = etcd
+        self.generation = generation
+        self.report = report
+    }
+
+    /// Tells until the task is cancelled.
+    func run() async {
+        etcd.loop.assertOnLoop()
+        while !Task.isCancelled {
+            await tell()
+            // Ends early only by cancellation, which the loop's condition sees.
+            do { try await etcd.loop.sleep(for: Self.interval) } catch { return }
+        }
+    }
+
+    private func tell() async {
+        do {
+            if let held = lease, try await etcd.keepAlive(held) == false { lease = nil }
+            let now = generation()
+            guard lease == nil || told != now else { return }
+            let lease = try await heldLease()
+            told = nil
+            try await etcd.put(Self.prefix + identity.name, value(now), lease: lease)
+            told = now
+            isTroubled = false
+        } catch {
+            // Once for each outage: it may last.
+            if !isTroubled { report("etcd was not told which map is used: \(error)") }
+            isTroubled = true
+        }
+    }
+
+    private func heldLease() async throws -> EtcdLease {
+        if let lease { return lease }
+        let granted = try await etcd.grantLease(seconds: Self.leaseSeconds)
+        lease = granted
+        return granted
+    }
+
+    private func value(_ generation: Int64) -> [UInt8] {
+        var json = JSONWriter()
+        json.object { json in
+            json.field("role", identity.role)
+            json.field("generation", generation)
+            json.key("schemas")
+            json.object { json in
+                for (module, number) in identity.schemas.sorted(by: { $0.key < $1.key }) {
+                    json.key(module)
+                    json.int(number)
+                }
+            }
+        }
+        return json.bytes
+    }
+}
