@@ -11,6 +11,7 @@ final class MoverSessions: Sendable {
     let settings: MoveDriverSettings
     private let shard: @Sendable (ShardID) -> ShardRecord?
     private let idle = Mutex<[ShardID: [AdminSession]]>([:])
+    private let tables = Mutex<[ShardID: [BucketTable]]>([:])
     private let snapshots = Mutex<[MoveID: ExportedSnapshot]>([:])
 
     init(
@@ -81,6 +82,19 @@ final class MoverSessions: Sendable {
         }
     }
 
+    /// The tables of a shard as they were when somebody last looked afresh: the question takes longer than the rest
+    /// of a pause, and schemas do not change while buckets move.
+    func tables(
+        of shard: ShardID,
+        _ session: AdminSession,
+        afresh: Bool
+    ) throws(AdminError) -> [BucketTable] {
+        if !afresh, let known = tables.withLock({ $0[shard] }) { return known }
+        let found = try BucketTable.all(session)
+        tables.withLock { $0[shard] = found }
+        return found
+    }
+
     // MARK: Snapshots
 
     /// A snapshot that lives as long as the session which exported it.
@@ -121,6 +135,10 @@ final class ShardSessions {
             taken[shard] = session
             return session
         }
+    }
+
+    func tables(of shard: ShardID, afresh: Bool = false) throws -> [BucketTable] {
+        try pool.tables(of: shard, self[shard], afresh: afresh)
     }
 
     /// A further session with a shard, which ends with the reference.

@@ -62,7 +62,7 @@ struct WholeMoveTests {
         let world = try await MoveWorld.make()
         try await world.fill(rows: 500)
         let before = try await world.content(world.source, 700)
-        let runner = MoveRunner(world.spec, world.driver()) {
+        let runner = MoveRunner(world.spec, world.driver { $0.wholeTailRows = 10_000 }) {
             $0.keepsReverse = true
             $0.retention = .milliseconds(10)
         }
