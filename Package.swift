@@ -291,7 +291,7 @@ let package = Package(
         ),
 
         // Tests
-        tests("Roles", "shardctl", ["JSON", "TestSupport", "shardctl"]),
+        tests("Roles", "shardctl", ["JSON", "TestSupport", "coordinator", "shardctl"]),
         tests("Bench", "Loadgen", ["loadgen"]),
         tests(
             "Control",

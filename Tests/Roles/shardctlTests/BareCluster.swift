@@ -40,7 +40,7 @@ struct BareCluster: Sendable {
         ] where !arguments.contains(option) {
             all += [option, value]
         }
-        return try await runCommand([program] + all)
+        return try await runCommand([program("shardctl")] + all)
     }
 
     @discardableResult
@@ -85,10 +85,10 @@ struct BareCluster: Sendable {
     }
 
     /// The program that was built together with these tests.
-    private var program: String {
+    func program(_ name: String) -> String {
         let folder = CommandLine.arguments[0].split(separator: "/").dropLast().joined(
             separator: "/"
         )
-        return "/\(folder)/shardctl"
+        return "/\(folder)/\(name)"
     }
 }
