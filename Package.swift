@@ -347,6 +347,12 @@ let package = Package(
             swiftSettings: settings
         ),
         tests("Simulation", "Move", ["Coordination", "MoveSimulation"]),
+        tests(
+            "Control",
+            "Journals",
+            ["Coordination", "Etcd", "EventLoops", "JSON", "Journals", "Sharding", "TestSupport"]
+        ),
+        tests("Control", "Coordination", ["Coordination", "JSON", "Sharding", "Simulation"]),
         tests("Services", "Contracts", ["Contracts", "JSON"]),
         tests(
             "Services",

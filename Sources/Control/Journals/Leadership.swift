@@ -112,6 +112,11 @@ package struct LeaderTerm: Sendable {
     package let revision: Int64
     package let lease: EtcdLease
 
+    package init(revision: Int64, lease: EtcdLease) {
+        self.revision = revision
+        self.lease = lease
+    }
+
     /// What every write of this term expects, besides what it expects of its own key.
     package var expectation: (key: String, EtcdExpectation) {
         (CoordinatorKeys.leader, .revision(revision))

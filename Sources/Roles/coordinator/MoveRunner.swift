@@ -50,7 +50,7 @@ final class MoveRunner: @unchecked Sendable {
             for effect in effects { try await carryOut(effect) }
         }
         // The end itself must be in the journal before anybody acts on it.
-        try await around.journal.settle()
+        if isOver { try await around.journal.settle() }
     }
 
     private func stop() {

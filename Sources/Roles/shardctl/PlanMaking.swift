@@ -11,9 +11,6 @@ struct PlanDraft {
     /// What a copy carries in a second on a machine that has other things to do, for the expected time alone.
     static let assumedBytesPerSecond = 20e6
 
-    /// What a move takes besides its copy.
-    static let assumedMoveSeconds = 4.0
-
     let map: ShardMap
     let plan: Plan
     let weights: [BucketWeight]
@@ -71,14 +68,11 @@ struct PlanDraft {
 
     /// With one move at a time for each source and each target.
     var expectedSeconds: Double {
-        var busy: [ShardID: Double] = [:]
-        for step in plan.steps {
-            let time =
-                Self.assumedMoveSeconds + Double(step.bytes) / Self.assumedBytesPerSecond
-            busy[step.source, default: 0] += time
-            busy[step.target, default: 0] += time
-        }
-        return busy.values.max() ?? 0
+        let time = MoveSchedule.duration(
+            of: plan.steps,
+            bytesPerSecond: Self.assumedBytesPerSecond
+        )
+        return time / .seconds(1)
     }
 
     /// What keeps the shards of the plan from carrying it out, each with what to do about it.
