@@ -352,7 +352,6 @@ let package = Package(
             "Journals",
             ["Coordination", "Etcd", "EventLoops", "JSON", "Journals", "Sharding", "TestSupport"]
         ),
-        tests("Control", "Coordination", ["Coordination", "JSON", "Sharding", "Simulation"]),
         tests("Services", "Contracts", ["Contracts", "JSON"]),
         tests(
             "Services",
