@@ -60,8 +60,8 @@ package final class FakeShard {
     private var nextWriter = 0
     private let flaw: Flaw?
 
-    /// Called when an owner row has changed, and when the log has grown.
-    var ownersChanged: (BucketID) -> Void = { _ in }
+    /// Called when an owner row has changed, with what it was, and when the log has grown.
+    var ownersChanged: (BucketID, OwnerRow?) -> Void = { _, _ in }
     var logGrew: () -> Void = {}
     var tell: (BucketID) -> Void = { _ in }
 
@@ -85,8 +85,9 @@ package final class FakeShard {
     }
 
     func setOwner(_ bucket: BucketID, _ row: OwnerRow?) {
+        let before = owners[bucket]
         owners[bucket] = row
-        ownersChanged(bucket)
+        ownersChanged(bucket, before)
         tell(bucket)
     }
 

@@ -36,6 +36,7 @@ package final class MoveWorld {
     package var errors = 0
     package private(set) var acknowledged = 0
 
+    private var lastOwner: [BucketID: FakeShard] = [:]
     private var highest: [BucketID: Epoch] = [:]
     private var pausedSince: [BucketID: Int] = [:]
     /// Acknowledged additions to each counter, which a later read must show.
@@ -91,9 +92,12 @@ package final class MoveWorld {
         for bucket in buckets {
             shard(etcd.map[bucket].shard).owners[bucket] = OwnerRow(state: .own, epoch: .first)
             highest[bucket] = .first
+            lastOwner[bucket] = shard(etcd.map[bucket].shard)
         }
         for shard in shards {
-            shard.ownersChanged = { [unowned self] in ownersChanged($0) }
+            shard.ownersChanged = { [unowned self, unowned shard] bucket, before in
+                ownersChanged(bucket, on: shard, from: before)
+            }
             shard.tell = { [unowned self, unowned shard] bucket in
                 guard let row = shard.owners[bucket] else { return }
                 tell("\(shard.id) \(bucket): \(row.state) \(row.epoch) \(row.attempt ?? "-")")
@@ -208,8 +212,25 @@ package final class MoveWorld {
 
     // MARK: Checkers that look all the time
 
-    /// Invariants 1 and 2: one owner at most, and epochs that grow.
-    private func ownersChanged(_ bucket: BucketID) {
+    /// Invariants 1, 2, 3 and 5: one owner at most, and epochs that grow; who takes a bucket over has all that its last owner
+    /// accepted; what was released is never given up.
+    private func ownersChanged(
+        _ bucket: BucketID,
+        on changed: FakeShard,
+        from before: OwnerRow?
+    ) {
+        let now = changed.owners[bucket]
+        if before?.state == .released, now?.state != .released, now?.state != .gone {
+            fail(
+                "bucket \(bucket) was released by \(changed.id) and is \(now?.state.rawValue ?? "-")"
+            )
+        }
+        if now?.state == .own, let last = lastOwner[bucket], last !== changed {
+            if last.rows[bucket] ?? [:] != changed.rows[bucket] ?? [:] {
+                fail("\(changed.id) took bucket \(bucket) without all that \(last.id) had")
+            }
+        }
+        if now?.state == .own { lastOwner[bucket] = changed }
         var owner: (id: ShardID, epoch: Epoch)?
         for shard in shards {
             guard let row = shard.owners[bucket], row.state == .own else { continue }

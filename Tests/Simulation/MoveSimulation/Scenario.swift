@@ -98,6 +98,7 @@ package struct Scenario: Sendable {
             faults: Faults(
                 loss: 0.01,
                 duplicate: 0.05,
+                slow: 0.03,
                 coordinatorCrash: 15_000,
                 crashAtEffect: 0.02
             ),

@@ -146,12 +146,12 @@ extension FakeShard {
     // MARK: As source
 
     /// Makes the slot; what it gives are the rows of that moment.
-    func openSlot(_ spec: MoveSpec, run: Int, flaw: Flaw?) throws -> [(BucketID, Int, Int)] {
+    func openSlot(_ spec: MoveSpec, run: Int) throws -> [(BucketID, Int, Int)] {
         // One command of one connection: it is late or lost, but happens once.
-        guard opened.insert(Self.forward(spec.id, run)).inserted || flaw == .ignoresRuns else {
+        guard opened.insert(Self.forward(spec.id, run)).inserted else {
             throw refuse("run \(run) has a slot")
         }
-        slots[Self.forward(spec.id, flaw == .ignoresRuns ? 0 : run)] = Slot(
+        slots[Self.forward(spec.id, run)] = Slot(
             move: spec.id,
             buckets: Set(spec.buckets),
             position: log.count

@@ -194,7 +194,7 @@ final class SimulatedDriver {
         let flaw = world.flaw
         on(spec.target, { try $0.empty(for: spec, run: run, flaw: flaw) }) { [self] result in
             if case .failure(let failure) = result { return done(.failure(failure)) }
-            on(spec.source, { try $0.openSlot(spec, run: run, flaw: flaw) }) { [self] result in
+            on(spec.source, { try $0.openSlot(spec, run: run) }) { [self] result in
                 done(
                     result.map { rows in
                         snapshots[spec.id] = (run, rows)
