@@ -42,8 +42,10 @@ class Trouble:
             (self.folder / place).write_text("kill")
             self.done.append(place)
         elif kind == "command":
-            command.send_signal(signal.SIGKILL)
-            self.done.append("the command")
+            # Before it has written down what it begins there is nothing to go on with.
+            if is_pending(self.cluster):
+                command.send_signal(signal.SIGKILL)
+                self.done.append("the command")
         elif kind == "pause":
             self._pause(self.random.choice(self._running("shard", "worker", "coordinator")))
         else:
@@ -99,7 +101,11 @@ def run_under(trouble, kinds, wanted, *words, pause):
 def is_done(cluster, wanted):
     """The state folder knows it even when etcd is just dead."""
     settings = json.loads((cluster.home / "settings.json").read_text())
-    return len(settings["shard_numbers"]) == wanted and not (cluster.home / "rebalance.json").exists()
+    return len(settings["shard_numbers"]) == wanted and not is_pending(cluster)
+
+
+def is_pending(cluster):
+    return (cluster.home / "rebalance.json").exists()
 
 
 def test_moves_survive_the_death_of_anybody(cluster, site):
