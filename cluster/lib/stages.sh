@@ -100,7 +100,7 @@ stage_build() {
 
 # The Swift suites that start servers of their own: PostgreSQL, memcached, etcd.
 SERVER_SUITES='^(shardctl|Accounts|Administration|Counters|Database|Etcd|Feed|Graph|Jobs|Journals|Media|Memcache'
-SERVER_SUITES+='|Postgres|Posts|ServiceKit)Tests\.'
+SERVER_SUITES+='|Movement|Postgres|Posts|ServiceKit)Tests\.'
 
 # NAME, then how to choose the tests.
 run_swift_tests() {
