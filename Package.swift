@@ -164,7 +164,10 @@ let package = Package(
         storage("Etcd", ["EventLoops", "HTTP", "JSON", "Settings", "Sharding"]),
         storage(
             "Memcache",
-            ["CLibmemcached", "CRuntime", "Crypto", "EventLoops", "Metrics", "Sharding"]
+            [
+                "CLibmemcached", "CRuntime", "Crypto", "Etcd", "EventLoops", "Metrics",
+                "Sharding",
+            ]
         ),
         storage("Postgres", ["CLibpq", "CLibuv", "EventLoops", "Sharding"]),
         storage("Objects", ["EventLoops"]),
@@ -252,6 +255,7 @@ let package = Package(
             "shardctl",
             [
                 "Administration", "Coordination", "Etcd", "EventLoops", "JSON", "Journals",
+                "Memcache",
                 "Movement", "Settings", "Sharding", argumentParser,
             ]
         ),
@@ -388,7 +392,10 @@ let package = Package(
         tests(
             "Simulation",
             "Race",
-            ["Accounts", "Contracts", "Feed", "Graph", "Jobs", "Sharding", "Simulation"]
+            [
+                "Accounts", "Contracts", "Feed", "Graph", "Jobs", "Memcache", "Sharding",
+                "Simulation",
+            ]
         ),
         tests(
             "Storage",
@@ -401,7 +408,7 @@ let package = Package(
         tests(
             "Storage",
             "Memcache",
-            ["EventLoops", "Memcache", "Metrics", "Sharding", "TestSupport"]
+            ["Etcd", "EventLoops", "Memcache", "Metrics", "Sharding", "TestSupport"]
         ),
         tests("Storage", "Administration", ["Administration", "Sharding", "TestSupport"]),
         tests(

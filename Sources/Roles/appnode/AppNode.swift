@@ -3,6 +3,7 @@ import Etcd
 import EventLoops
 import Glibc
 import Logging
+import Memcache
 import Processes
 import Settings
 import Sharding
@@ -24,6 +25,7 @@ final class AppNode: Role {
     private struct Running {
         var loops: [NodeLoop] = []
         var follower: MapFollower?
+        var pools: PoolFollower?
         var watch: ShardWatch?
     }
 
@@ -53,15 +55,23 @@ final class AppNode: Role {
         let budget = ConnectionBudget(loops: loops.count, settings: databaseSettings)
         try await check(databases[0], budget)
 
+        let pools = try await pools(etcd)
         for (loop, database) in zip(loops, databases) {
             let part = try await onLoop(loop) { [shared] in
-                NodeLoop(loop: loop, shared: shared, database: database)
+                NodeLoop(loop: loop, shared: shared, database: database, pools: pools)
             }
             running.withLock { $0.loops.append(part) }
         }
         let identity = NodeIdentity(role: Self.name, schemas: NodeLoop.schemaNumbers)
-        try await onLoop(loops[0]) { follower.follow(databases, as: identity) }
-        running.withLock { $0.follower = follower }
+        let caches = running.withLock { $0.loops.map(\.cache) }
+        try await onLoop(loops[0]) {
+            follower.follow(databases, as: identity)
+            pools.follow(caches)
+        }
+        running.withLock { running in
+            running.follower = follower
+            running.pools = pools
+        }
         // Every loop is complete before the first connection is taken.
         for part in running.withLock({ $0.loops }) {
             try await onLoop(part.loop) { [settings] in
@@ -70,6 +80,20 @@ final class AppNode: Role {
         }
         let address = "\(settings.address):\(settings.port)"
         shared.log.notice("serving", metadata: ["address": "\(address)"])
+    }
+
+    private func pools(_ etcd: EtcdSettings) async throws -> PoolFollower {
+        try await onLoop(loops[0]) { [loops, settings, shared] in
+            let pools = PoolFollower(
+                loop: loops[0],
+                etcd: etcd,
+                copies: settings.values.text("map.cache_file"),
+                drawn: settings.cachePools,
+                report: { shared.log.warning("cache pools: \($0)") }
+            )
+            await pools.begin()
+            return pools
+        }
     }
 
     /// Refuses to serve what could not be served right: a schema that is too old, a shard without room.
@@ -107,6 +131,7 @@ final class AppNode: Role {
             try? await onLoop(first.loop) {
                 parts.watch?.stop()
                 parts.follower?.stop()
+                parts.pools?.stop()
             }
         }
         await withTaskGroup(of: Void.self) { group in

@@ -21,6 +21,7 @@ final class NodeLoop: @unchecked Sendable {
     // @unchecked: built and used on `loop` only.
     let loop: EventLoop
     let database: Database
+    let cache: MemcachedClient
     private let feed: FeedService
     private let server: HTTPServer
 
@@ -38,12 +39,12 @@ final class NodeLoop: @unchecked Sendable {
     }
 
     /// Called on `loop`.
-    init(loop: EventLoop, shared: NodeParts, database: Database) {
+    init(loop: EventLoop, shared: NodeParts, database: Database, pools: PoolFollower) {
         let settings = shared.settings
         let url = settings.publicURL
         self.loop = loop
         self.database = database
-        let cache = MemcachedClient(loop: loop, pools: settings.cachePools)
+        cache = pools.client(on: loop)
         CacheMetrics.register(cache, in: shared.metrics)
 
         let media = MediaService(

@@ -22,7 +22,7 @@ struct Shardctl: AsyncParsableCommand {
             ApplyCommand.self, PauseCommand.self, ResumeCommand.self, AbortCommand.self,
             RollbackCommand.self, PinCommand.self, UnpinCommand.self, IsolateCommand.self,
             VerifyCommand.self, MapCommand.self,
-            MigrateCommand.self, DoctorCommand.self, DeadCommand.self,
+            MigrateCommand.self, DoctorCommand.self, DeadCommand.self, PoolCommand.self,
         ]
     )
 }

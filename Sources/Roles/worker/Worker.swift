@@ -2,6 +2,7 @@ import Database
 import Etcd
 import EventLoops
 import Logging
+import Memcache
 import Metrics
 import Objects
 import Processes
@@ -22,6 +23,7 @@ final class Worker: Role {
     private struct State: Sendable {
         var parts: [WorkerLoop] = []
         var follower: MapFollower?
+        var pools: PoolFollower?
         var isDraining = false
     }
 
@@ -58,6 +60,14 @@ final class Worker: Role {
             log.notice("map", metadata: ["trouble": "\($0)"])
         }
         guard let map = try await firstMap(follower) else { return }
+        let pools = PoolFollower(
+            loop: loops[0],
+            etcd: settings.etcd,
+            copies: settings.mapCopy,
+            drawn: settings.cachePools,
+            report: { log.notice("cache pools", metadata: ["trouble": "\($0)"]) }
+        )
+        await pools.begin()
         let objects = try objectStore()
         var parts: [WorkerLoop] = []
         for (index, loop) in loops.enumerated() {
@@ -67,6 +77,7 @@ final class Worker: Role {
                     loop: loop,
                     share: share,
                     map: map,
+                    pools: pools,
                     settings: settings,
                     objects: objects,
                     metrics: metrics,
@@ -76,8 +87,10 @@ final class Worker: Role {
             parts.append(part)
         }
         follower.follow(parts.map(\.database), as: NodeIdentity(role: Self.name))
+        pools.follow(parts.map(\.cache))
         let began = state.withLock { state in
             state.follower = follower
+            state.pools = pools
             state.parts = parts
             return !state.isDraining
         }
@@ -107,9 +120,9 @@ final class Worker: Role {
 
     /// Nothing new is claimed, what runs ends and is settled, then connections close.
     func drain() async {
-        let (parts, follower) = state.withLock { state in
+        let (parts, follower, pools) = state.withLock { state in
             state.isDraining = true
-            return (state.parts, state.follower)
+            return (state.parts, state.follower, state.pools)
         }
         let deadline = settings.drain
         await withTaskGroup(of: Void.self) { group in
@@ -121,6 +134,9 @@ final class Worker: Role {
             }
         }
         // As above.
-        try? await onLoop(loops[0]) { follower?.stop() }
+        try? await onLoop(loops[0]) {
+            follower?.stop()
+            pools?.stop()
+        }
     }
 }

@@ -19,6 +19,7 @@ final class WorkerLoop: @unchecked Sendable {
     // @unchecked: built and used on `loop` only.
     let loop: EventLoop
     let database: Database
+    let cache: MemcachedClient
     private let runner: JobRunner
     private let chores: Chores
     private let collector: MediaCollector?
@@ -27,6 +28,7 @@ final class WorkerLoop: @unchecked Sendable {
         loop: EventLoop,
         share: (index: Int, of: Int),
         map: ShardMap,
+        pools: PoolFollower,
         settings: WorkerSettings,
         objects: DirectoryStore?,
         metrics: MetricsRegistry,
@@ -39,7 +41,7 @@ final class WorkerLoop: @unchecked Sendable {
             settings: settings.database.reporting(to: log)
         )
         self.database = database
-        let cache = MemcachedClient(loop: loop, pools: settings.cachePools)
+        cache = pools.client(on: loop)
         CacheMetrics.register(cache, in: metrics)
         let posts = PostsService(
             database: database,

@@ -1,6 +1,8 @@
 /// One thing to ask of a memcached.
 enum CacheCommand: Sendable {
     case get(CacheKey)
+    /// As `get`, with what is left of the value's life.
+    case copy(CacheKey)
     case set(CacheKey, [UInt8], seconds: Int)
     case add(CacheKey, [UInt8], seconds: Int)
     case delete(CacheKey)
@@ -11,6 +13,7 @@ enum CacheCommand: Sendable {
     var whenUnavailable: CacheReply {
         switch self {
         case .get: .value(nil)
+        case .copy: .copy(nil)
         case .set, .add, .delete, .store: .done(false)
         case .reserve: .reservation(.unavailable)
         }
@@ -22,26 +25,35 @@ enum CacheCommand: Sendable {
     var leavesStale: Bool {
         switch self {
         case .set, .add, .delete: true
-        case .get, .reserve, .store: false
+        case .get, .copy, .reserve, .store: false
         }
     }
 }
 
 enum CacheReply: Sendable {
     case value([UInt8]?)
+    case copy(CachedCopy?)
     case done(Bool)
     case reservation(CacheReservation)
+    /// The node belongs to a newer map than the one by which it was asked; whether it was carried out says nothing.
+    case outdated
 }
 
-/// What one turn of the loop asks of one node.
+/// What one turn of the loop asks of one node, by one map.
 ///
 /// The loop fills it, hands it over through the node's inbox, and reads the replies after the helper thread has
 /// handed it back; so one thread at a time touches it.
 final class CacheBatch: @unchecked Sendable {
     // @unchecked: the mutexes of inbox and loop order the two hand-overs.
+    /// Of the map by which the node was chosen.
+    let generation: Int64
     private(set) var commands: [CacheCommand] = []
     var replies: [CacheReply] = []
     private var waiters: [CacheWaiter] = []
+
+    init(generation: Int64) {
+        self.generation = generation
+    }
 
     func append(_ command: CacheCommand, _ waiter: CacheWaiter) {
         commands.append(command)
@@ -63,11 +75,13 @@ final class CacheBatch: @unchecked Sendable {
 enum CacheWaiter {
     case single(UnsafeContinuation<CacheReply, Never>)
     case part(CacheGathering, index: Int)
+    case nobody
 
     func resume(_ reply: CacheReply) {
         switch self {
         case .single(let continuation): continuation.resume(returning: reply)
         case .part(let gathering, let index): gathering.receive(reply, at: index)
+        case .nobody: break
         }
     }
 }

@@ -11,6 +11,7 @@ package final class CacheMetrics: @unchecked Sendable {
         let hits: Counter
         let misses: Counter
         let refused: Counter
+        let copied: Counter
         let down: Gauge
         var before = CacheStatistics()
     }
@@ -38,6 +39,11 @@ package final class CacheMetrics: @unchecked Sendable {
                         "Commands answered without their node: it was down or had too many waiting.",
                     labels: [label]
                 ),
+                copied: registry.counter(
+                    "tessera_cache_copied_total",
+                    help: "Values copied from a node that their slot is leaving.",
+                    labels: [label]
+                ),
                 down: registry.gauge(
                     "tessera_cache_nodes_down",
                     help: "Nodes of a pool that do not answer a loop at the moment.",
@@ -59,6 +65,7 @@ package final class CacheMetrics: @unchecked Sendable {
             cells.hits.add(now.hits - cells.before.hits)
             cells.misses.add(now.misses - cells.before.misses)
             cells.refused.add(now.refused - cells.before.refused)
+            cells.copied.add(now.copied - cells.before.copied)
             cells.down.set(Double(client.nodesDown(in: pool)))
             cells.before = now
             self.cells[pool] = cells

@@ -6,13 +6,15 @@ import Synchronization
 
 /// The way from one loop to one memcached: what gathers on the loop, and the helper thread that asks.
 final class MemcachedLane: @unchecked Sendable {
-    // @unchecked: `open`, `waiting` and `statistics` are touched on the loop only; `inbox` is a Mutex, `up`
-    // and `stale` are atomic, the semaphore is made for threads, and `link` is touched on the helper thread only.
+    // @unchecked: `open`, `waiting`, `statistics` and `isClosed` are touched on the loop only; `inbox` is a Mutex,
+    // `up`, `stale`, `renewed` and `generation` are atomic, the semaphore is made for threads, and `link` is touched on the helper thread only.
     private let loop: EventLoop
     private let settings: CacheSettings
+    let node: CacheNode
 
     private var open: CacheBatch?
     private var waiting = 0
+    private var isClosed = false
     private(set) var statistics = CacheStatistics()
 
     private let inbox = Mutex(Inbox())
@@ -22,6 +24,12 @@ final class MemcachedLane: @unchecked Sendable {
     /// Set when something that must not be read any more may have stayed on the node.
     private let stale = Atomic<Bool>(false)
 
+    /// How often this client has put the node's memory out of reach.
+    private let renewed = Atomic<Int>(0)
+
+    /// Of the newest map that names the node here.
+    private let generation: Atomic<Int64>
+
     private let link: MemcachedLink
 
     private struct Inbox: Sendable {
@@ -29,10 +37,25 @@ final class MemcachedLane: @unchecked Sendable {
         var closing = false
     }
 
-    init(loop: EventLoop, node: CacheNode, settings: CacheSettings) {
+    /// `confirm` says on the helper thread whether a map of this generation is the newest.
+    init(
+        loop: EventLoop,
+        pool: CachePool,
+        node: CacheNode,
+        generation: Int64,
+        settings: CacheSettings,
+        confirm: @escaping @Sendable (Int64) -> Bool
+    ) {
         self.loop = loop
+        self.node = node
         self.settings = settings
-        link = MemcachedLink(node: node, timeout: settings.timeout)
+        self.generation = Atomic(generation)
+        link = MemcachedLink(
+            node: node,
+            pool: pool,
+            timeout: settings.timeout,
+            confirm: confirm
+        )
         precondition(sem_init(work, 0, 0) == 0, "sem_init")
         startThread()
     }
@@ -46,21 +69,32 @@ final class MemcachedLane: @unchecked Sendable {
 
     var isUp: Bool { up.load(ordering: .relaxed) }
 
-    func submit(_ command: CacheCommand, _ waiter: CacheWaiter) {
+    var isStale: Bool { stale.load(ordering: .acquiring) }
+    var renewals: Int { renewed.load(ordering: .acquiring) }
+
+    /// Has the node's memory put out of reach before it is used again.
+    func markStale() { stale.store(true, ordering: .releasing) }
+
+    /// The node stays in a newer map.
+    func adopt(generation newer: Int64) { generation.store(newer, ordering: .releasing) }
+
+    /// `asked` is the generation of the map by which this node was chosen.
+    func submit(_ command: CacheCommand, generation asked: Int64, _ waiter: CacheWaiter) {
+        guard !isClosed else { return waiter.resume(.outdated) }
         guard isUp, waiting < settings.queueLimit else {
             if command.leavesStale { stale.store(true, ordering: .releasing) }
             statistics.refused += 1
             return waiter.resume(command.whenUnavailable)
         }
         waiting += 1
-        if let open {
+        if let open, open.generation == asked {
             return open.append(command, waiter)
         }
-        let batch = CacheBatch()
+        let batch = CacheBatch(generation: asked)
         batch.append(command, waiter)
         open = batch
         loop.atEndOfTurn { [self] in
-            open = nil
+            if open === batch { open = nil }
             let first = inbox.withLock { inbox in
                 inbox.batches.append(batch)
                 return inbox.batches.count == 1
@@ -71,6 +105,7 @@ final class MemcachedLane: @unchecked Sendable {
 
     /// Ends the helper thread once it has answered what waits.
     func close() {
+        isClosed = true
         inbox.withLock { $0.closing = true }
         sem_post(work)
     }
@@ -144,8 +179,9 @@ final class MemcachedLane: @unchecked Sendable {
     private func ask(_ round: [CacheBatch]) {
         let wasStale = stale.exchange(false, ordering: .acquiringAndReleasing)
         do {
-            if wasStale { try link.renewIncarnation() }
-            try link.perform(round)
+            let newest = generation.load(ordering: .acquiring)
+            if wasStale { try renew(newest) }
+            try link.perform(round, newest: newest)
         } catch {
             if wasStale { stale.store(true, ordering: .releasing) }
             up.store(false, ordering: .relaxed)
@@ -166,13 +202,19 @@ final class MemcachedLane: @unchecked Sendable {
     private func tryAgain(_ pause: inout Duration) {
         let wasStale = stale.exchange(false, ordering: .acquiringAndReleasing)
         do {
-            try wasStale ? link.renewIncarnation() : link.learnIncarnation()
+            let newest = generation.load(ordering: .acquiring)
+            try wasStale ? renew(newest) : link.learnStamp(newest: newest)
             pause = settings.retry
             up.store(true, ordering: .relaxed)
         } catch {
             if wasStale { stale.store(true, ordering: .releasing) }
             pause = min(pause * 2, settings.retryCeiling)
         }
+    }
+
+    private func renew(_ newest: Int64) throws(MemcachedFailure) {
+        try link.renewIncarnation(newest: newest)
+        renewed.add(1, ordering: .releasing)
     }
 
     private func wait(_ pause: Duration) {

@@ -10,28 +10,44 @@ enum MemcachedFailure: Error {
 
 /// One helper thread's connection to one memcached.
 ///
-/// Every name begins with the node's *incarnation*, a random number kept on the node itself. It changes when
-/// memcached has restarted, and when a client that could not deliver a delete gets through again; all that was
-/// there before is then out of reach. A round of commands is believed only if the incarnation is still the same
-/// at its end: it is the last key of each multi-get, which memcached answers in order.
+/// Every name begins with the node's *incarnation*, a random number kept on the node itself (``NodeStamp``). It
+/// changes when memcached has restarted, and when a client that could not deliver a delete gets through again; all
+/// that was there before is then out of reach. A round of commands is believed only if the incarnation is still the
+/// same at its end, and if the stamp asks for no newer map than theirs: it is the last key of each multi-get, which
+/// memcached answers in order.
 final class MemcachedLink {
     /// How many commands make a round, and how many keys one multi-get.
     static let keysPerRequest = 128
 
     private static let roundAttempts = 4
-    private static let incarnationName = "tessera-incarnation"
-    private static let plain: UInt32 = 0
+    private static let stampName = "tessera-stamp"
     private static let marker: UInt32 = 1
 
+    /// memcached keeps 32 bits beside each value: 1 for a marker, and for a value the second in which its life
+    /// ends, counted from 2020, by the clock of who wrote it.
+    private static let epoch = 1_577_836_800
+
     private let node: CacheNode
+    private let pool: CachePool
     private let timeout: Duration
+    private let confirm: @Sendable (Int64) -> Bool
     private var client: UnsafeMutablePointer<memcached_st>?
     private let result = UnsafeMutablePointer<memcached_result_st>.allocate(capacity: 1)
-    private var incarnation: UInt32?
+    private var stamp: NodeStamp?
+    /// memcached's number of the stamp that was read last.
+    private var stampUnique: UInt64 = 0
 
-    init(node: CacheNode, timeout: Duration) {
+    /// `confirm` says whether a map of this generation is the newest; it may take a moment.
+    init(
+        node: CacheNode,
+        pool: CachePool,
+        timeout: Duration,
+        confirm: @escaping @Sendable (Int64) -> Bool
+    ) {
         self.node = node
+        self.pool = pool
         self.timeout = timeout
+        self.confirm = confirm
     }
 
     deinit {
@@ -44,39 +60,46 @@ final class MemcachedLink {
         memcached_result_free(result)
         memcached_free(client)
         self.client = nil
-        incarnation = nil
+        stamp = nil
     }
 
     // MARK: Rounds
 
     /// Carries out all commands of the batches and sets their replies; throws when the node does not answer.
-    func perform(_ batches: [CacheBatch]) throws(MemcachedFailure) {
+    ///
+    /// `newest` is the generation of the newest map that the client has.
+    func perform(_ batches: [CacheBatch], newest: Int64) throws(MemcachedFailure) {
         let wasConnected = client != nil
         do {
-            try attempt(batches)
+            try attempt(batches, newest)
         } catch .node(let reason) {
             // A connection from before a restart of memcached fails at once, and a fresh one works.
             guard wasConnected, reason != MemcachedLink.timedOut else {
                 throw .node(reason)
             }
-            try attempt(batches)
+            try attempt(batches, newest)
         }
     }
 
-    private func attempt(_ batches: [CacheBatch]) throws(MemcachedFailure) {
+    private func attempt(_ batches: [CacheBatch], _ newest: Int64) throws(MemcachedFailure) {
         for _ in 0..<MemcachedLink.roundAttempts {
-            if incarnation == nil { try learnIncarnation() }
-            guard let current = incarnation else { continue }
-            var reading = Reading(incarnation: current)
+            if stamp == nil { try learnStamp(newest: newest) }
+            guard let current = stamp else { continue }
+            var reading = Reading(incarnation: current.incarnation, prefix: current.prefix)
             for batch in batches {
                 batch.replies.removeAll(keepingCapacity: true)
+                guard batch.generation >= current.generation else { continue }
                 for command in batch.commands {
-                    batch.replies.append(try begin(command, current, &reading))
+                    batch.replies.append(try begin(command, &reading))
                 }
             }
             let read = try multiGet(reading.names)
-            guard incarnation == current else { continue }
+            guard let now = stamp, now.incarnation == current.incarnation else { continue }
             for batch in batches {
+                guard batch.generation >= now.generation else {
+                    batch.replies = batch.commands.map { _ in .outdated }
+                    continue
+                }
                 for (index, command) in batch.commands.enumerated() {
                     complete(command, &batch.replies[index], reading, read)
                 }
@@ -89,41 +112,48 @@ final class MemcachedLink {
     /// The keys that a round reads, each once.
     private struct Reading {
         let incarnation: UInt32
+        let prefix: String
         var names: [String] = []
         var indices: [CacheKey: Int] = [:]
+
+        init(incarnation: UInt32, prefix: String) {
+            self.incarnation = incarnation
+            self.prefix = prefix
+        }
+
+        func name(_ key: CacheKey) -> String { "\(prefix):\(key.pool.rawValue):\(key.name)" }
 
         mutating func add(_ key: CacheKey) {
             guard indices[key] == nil else { return }
             indices[key] = names.count
-            names.append(MemcachedLink.name(key, incarnation))
+            names.append(name(key))
         }
     }
 
     /// Sends what changes something; what is read follows with the round's multi-get.
     private func begin(
         _ command: CacheCommand,
-        _ current: UInt32,
         _ reading: inout Reading
     ) throws(MemcachedFailure) -> CacheReply {
         switch command {
-        case .get(let key):
+        case .get(let key), .copy(let key):
             reading.add(key)
-            return .value(nil)
+            return command.whenUnavailable
         case .set(let key, let value, let seconds):
-            return .done(try put(memcached_set, key, current, value, seconds, MemcachedLink.plain))
+            return .done(try put(memcached_set, reading.name(key), value, seconds))
         case .add(let key, let value, let seconds):
-            return .done(try put(memcached_add, key, current, value, seconds, MemcachedLink.plain))
+            return .done(try put(memcached_add, reading.name(key), value, seconds))
         case .delete(let key):
-            try delete(key, current)
+            try delete(reading.name(key))
             return .done(true)
         case .reserve(let key):
             reading.add(key)
             let seconds = CacheLimits.fillTime.cacheSeconds
-            let put = try put(memcached_add, key, current, [], seconds, MemcachedLink.marker)
-            return .done(put)
+            let marker = MemcachedLink.marker
+            return .done(try put(memcached_add, reading.name(key), [], seconds, flags: marker))
         case .store(let key, let value, let seconds, let token):
-            guard token.incarnation == current else { return .done(false) }
-            return .done(try compareAndSet(key, value, seconds, token))
+            guard token.incarnation == reading.incarnation else { return .done(false) }
+            return .done(try compareAndSet(reading.name(key), value, seconds, token.unique))
         }
     }
 
@@ -136,6 +166,10 @@ final class MemcachedLink {
         switch command {
         case .get(let key):
             if let item = read[reading.indices[key]!], !item.isMarker { reply = .value(item.value) }
+        case .copy(let key):
+            if let item = read[reading.indices[key]!], !item.isMarker {
+                reply = .copy(CachedCopy(value: item.value, seconds: item.secondsLeft))
+            }
         case .reserve(let key):
             let isOurs = reply.isDone
             guard let item = read[reading.indices[key]!] else {
@@ -155,68 +189,104 @@ final class MemcachedLink {
         }
     }
 
-    // MARK: Incarnation
+    // MARK: Stamp
 
-    /// Reads the node's incarnation, or gives it one if it has none.
-    func learnIncarnation() throws(MemcachedFailure) {
+    /// Reads the node's stamp, or gives it one if it has none and `newest` is confirmed.
+    ///
+    /// A node without one has forgotten everything, also that an old map must not be used with it. So nobody gives
+    /// it one unless asked elsewhere, after seeing that it has none and over the same connection: a further
+    /// restart in between ends that.
+    func learnStamp(newest: Int64) throws(MemcachedFailure) {
         _ = try multiGet([])
-        guard incarnation == nil else { return }
-        _ = try putIncarnation(memcached_add)
+        guard stamp == nil else { return }
+        guard confirm(newest) else { try fail("nobody confirms that its map is the newest") }
+        _ = try putStamp(.init(incarnation: MemcachedLink.drawn(), generation: newest))
         _ = try multiGet([])
     }
 
     /// Puts everything on the node out of reach.
-    func renewIncarnation() throws(MemcachedFailure) {
-        incarnation = nil
-        guard try putIncarnation(memcached_set) else { try fail("it takes no incarnation") }
+    func renewIncarnation(newest: Int64) throws(MemcachedFailure) {
+        for _ in 0..<MemcachedLink.roundAttempts {
+            stamp = nil
+            _ = try multiGet([])
+            guard let old = stamp else { return try learnStamp(newest: newest) }
+            let new = NodeStamp(incarnation: MemcachedLink.drawn(), generation: old.generation)
+            guard try replaceStamp(with: new) else { continue }
+            stamp = nil
+            _ = try multiGet([])
+            return
+        }
+        try fail("it takes no incarnation")
+    }
+
+    /// Has the node refuse clients whose map is older than `generation`; for who writes the maps.
+    func raiseStamp(to generation: Int64) throws(MemcachedFailure) {
+        for _ in 0..<MemcachedLink.roundAttempts {
+            stamp = nil
+            _ = try multiGet([])
+            guard let old = stamp else {
+                _ = try putStamp(.init(incarnation: MemcachedLink.drawn(), generation: generation))
+                continue
+            }
+            guard old.generation < generation else { return }
+            _ = try replaceStamp(
+                with: NodeStamp(incarnation: old.incarnation, generation: generation)
+            )
+        }
+        try fail("its stamp changes all the time")
+    }
+
+    /// The node's stamp as it is now.
+    func readStamp() throws(MemcachedFailure) -> NodeStamp? {
+        stamp = nil
         _ = try multiGet([])
+        return stamp
     }
 
-    private func putIncarnation(_ call: Put) throws(MemcachedFailure) -> Bool {
-        let text = MemcachedLink.digits(UInt32.random(in: 1...UInt32.max))
-        return try put(
-            call,
-            MemcachedLink.incarnationName,
-            Array(text.utf8),
-            0,
-            MemcachedLink.plain
-        )
+    private static func drawn() -> UInt32 { UInt32.random(in: 1...UInt32.max) }
+
+    private var stampName: String { "\(MemcachedLink.stampName):\(pool.rawValue)" }
+
+    private func putStamp(_ stamp: NodeStamp) throws(MemcachedFailure) -> Bool {
+        try put(memcached_add, stampName, Array(stamp.text.utf8), 0)
     }
 
-    private static func digits(_ value: UInt32) -> String {
-        let text = String(value, radix: 16)
-        return String(repeating: "0", count: 8 - text.utf8.count) + text
-    }
-
-    private static func name(_ key: CacheKey, _ incarnation: UInt32) -> String {
-        "\(digits(incarnation)):\(key.pool.rawValue):\(key.name)"
+    private func replaceStamp(with stamp: NodeStamp) throws(MemcachedFailure) -> Bool {
+        try compareAndSet(stampName, Array(stamp.text.utf8), 0, stampUnique)
     }
 
     // MARK: Calls
 
     private struct Item {
         let value: [UInt8]
-        let isMarker: Bool
+        let flags: UInt32
         let unique: UInt64
+
+        var isMarker: Bool { flags == MemcachedLink.marker }
+
+        var secondsLeft: Int? {
+            guard flags > MemcachedLink.marker else { return nil }
+            return Int(flags) + MemcachedLink.epoch - time(nil)
+        }
     }
 
-    /// Reads the named items, and the node's incarnation after them.
+    /// Reads the named items, and the node's stamp after them.
     private func multiGet(_ names: [String]) throws(MemcachedFailure) -> [Item?] {
         var items: [Item?] = []
         items.reserveCapacity(names.count)
         repeat {
             let part = names[items.count...].prefix(MemcachedLink.keysPerRequest - 1)
-            var read = try request(Array(part) + [MemcachedLink.incarnationName])
+            var read = try request(Array(part) + [stampName])
             let last = read.removeLast()
             items += read
-            let text = last.map { String(decoding: $0.value, as: UTF8.self) }
-            let found = text.flatMap { UInt32($0, radix: 16) }
-            if let known = incarnation, known != found {
+            let found = last.flatMap { NodeStamp(text: String(decoding: $0.value, as: UTF8.self)) }
+            stampUnique = last?.unique ?? 0
+            if let known = stamp, known.incarnation != found?.incarnation {
                 // What was read may be of another life of the node.
-                incarnation = found
+                stamp = found
                 return Array(repeating: nil, count: names.count)
             }
-            incarnation = found
+            stamp = found
         } while items.count < names.count
         return items
     }
@@ -261,9 +331,7 @@ final class MemcachedLink {
                 count: memcached_result_length(result)
             )
             let flags = memcached_result_flags(result)
-            items.append(
-                Item(value: [UInt8](value), isMarker: flags == MemcachedLink.marker, unique: unique)
-            )
+            items.append(Item(value: [UInt8](value), flags: flags, unique: unique))
         }
         guard status == MEMCACHED_END || status == MEMCACHED_NOTFOUND || status == MEMCACHED_SUCCESS
         else { try fail(status) }
@@ -279,23 +347,13 @@ final class MemcachedLink {
 
     private func put(
         _ call: Put,
-        _ key: CacheKey,
-        _ incarnation: UInt32,
-        _ value: [UInt8],
-        _ seconds: Int,
-        _ flags: UInt32
-    ) throws(MemcachedFailure) -> Bool {
-        try put(call, MemcachedLink.name(key, incarnation), value, seconds, flags)
-    }
-
-    private func put(
-        _ call: Put,
         _ name: String,
         _ value: [UInt8],
         _ seconds: Int,
-        _ flags: UInt32
+        flags: UInt32? = nil
     ) throws(MemcachedFailure) -> Bool {
         let client = try connected()
+        let flags = flags ?? MemcachedLink.flags(livingFor: seconds)
         let status = value.withUnsafeBytes { bytes in
             call(
                 client,
@@ -317,14 +375,17 @@ final class MemcachedLink {
         }
     }
 
+    private static func flags(livingFor seconds: Int) -> UInt32 {
+        UInt32(clamping: max(Int(marker) + 1, time(nil) - epoch + seconds))
+    }
+
     private func compareAndSet(
-        _ key: CacheKey,
+        _ name: String,
         _ value: [UInt8],
         _ seconds: Int,
-        _ token: CacheToken
+        _ unique: UInt64
     ) throws(MemcachedFailure) -> Bool {
         let client = try connected()
-        let name = MemcachedLink.name(key, token.incarnation)
         let status = value.withUnsafeBytes { bytes in
             memcached_cas(
                 client,
@@ -333,8 +394,8 @@ final class MemcachedLink {
                 bytes.bindMemory(to: CChar.self).baseAddress,
                 bytes.count,
                 seconds,
-                MemcachedLink.plain,
-                token.unique
+                MemcachedLink.flags(livingFor: seconds),
+                unique
             )
         }
         switch status {
@@ -345,8 +406,7 @@ final class MemcachedLink {
         }
     }
 
-    private func delete(_ key: CacheKey, _ incarnation: UInt32) throws(MemcachedFailure) {
-        let name = MemcachedLink.name(key, incarnation)
+    private func delete(_ name: String) throws(MemcachedFailure) {
         let status = memcached_delete(try connected(), name, name.utf8.count, 0)
         switch status {
         case MEMCACHED_SUCCESS, MEMCACHED_DELETED, MEMCACHED_NOTFOUND: return

@@ -187,36 +187,45 @@ struct CacheContract {
             }
             try await group.waitForAll()
         }
+        #expect(race.unsure == 0)
         return race.worst
     }
 }
 
 /// Items whose truth changes while two clients read them through their caches.
-private final class CacheRace: Sendable {
-    static let items = 4
-
+final class CacheRace: Sendable {
+    private let items: Int
     private let name: String
-    private let state = Mutex(State())
+    private let state: Mutex<State>
 
     private struct State {
         /// The version in the truth.
-        var truth = Array(repeating: 0, count: CacheRace.items)
+        var truth: [Int]
         /// The version whose delete was answered.
-        var settled = Array(repeating: 0, count: CacheRace.items)
+        var settled: [Int]
         var worst = 0
+        var unsure = 0
     }
 
-    init(seed: UInt64) { name = "race-\(seed)" }
+    init(seed: UInt64, items: Int = 4) {
+        self.items = items
+        name = "race-\(seed)"
+        let zeros = Array(repeating: 0, count: items)
+        state = Mutex(State(truth: zeros, settled: zeros))
+    }
 
     /// How far a reader saw less than what was settled before it began; zero or below.
     var worst: Int { state.withLock { $0.worst } }
+
+    /// How many deletes were not surely carried out.
+    var unsure: Int { state.withLock { $0.unsure } }
 
     func turn(
         _ client: any CacheClient,
         _ loop: EventLoop,
         _ random: inout SeededGenerator
     ) async throws {
-        let item = Int.random(in: 0..<CacheRace.items, using: &random)
+        let item = Int.random(in: 0..<items, using: &random)
         try await read(client, loop, item, slow: Int.random(in: 0..<4, using: &random) == 0)
         if Int.random(in: 0..<3, using: &random) == 0 { await write(client, item) }
     }
@@ -244,8 +253,14 @@ private final class CacheRace: Sendable {
             state.truth[item] += 1
             return state.truth[item]
         }
-        #expect(await client.delete([key(item)]))
-        state.withLock { $0.settled[item] = max($0.settled[item], version) }
+        let isGone = await client.delete([key(item)])
+        state.withLock { state in
+            if isGone {
+                state.settled[item] = max(state.settled[item], version)
+            } else {
+                state.unsure += 1
+            }
+        }
     }
 }
 

@@ -266,7 +266,7 @@ private func timed<T: Sendable>(_ body: () async -> T) async -> (T, Duration) {
 }
 
 /// Asks until the answer is true, for five seconds.
-private func eventually(_ loop: EventLoop, _ body: () async -> Bool) async -> Bool {
+func eventually(_ loop: EventLoop, _ body: () async -> Bool) async -> Bool {
     let end = ContinuousClock.now + .seconds(5)
     while ContinuousClock.now < end {
         if await body() { return true }
