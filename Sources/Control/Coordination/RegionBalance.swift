@@ -15,7 +15,6 @@ struct RegionBalance {
     private let weights: [Triple]
     /// Which of the resources count: those that are used at all.
     private let counts: Triple
-    private let meanBytes: Double
     private var home: [Int]
     private var reasons: [Plan.Reason?]
     private var isMovable: [Bool]
@@ -51,7 +50,6 @@ struct RegionBalance {
         counts = Triple().replacing(with: 1, where: isUsed)
         let divisor = Triple(repeating: 1).replacing(with: total, where: isUsed)
         weights = input.weights.map { Self.raw($0) / divisor }
-        meanBytes = max(total.x / Double(max(shared.count, 1)), 1)
 
         let places = Dictionary(uniqueKeysWithValues: shards.enumerated().map { ($1.id, $0) })
         home = input.map.entries.map { places[$0.shard]! }
@@ -180,9 +178,39 @@ struct RegionBalance {
                 move(best.bucket, to: best.target, .balance)
                 return true
             }
+            if fills[donor] > 1 + Planner.tolerance, let best = bestSwap(with: donor, among: active)
+            {
+                let target = home[best.theirs]
+                move(best.ours, to: target, .balance)
+                move(best.theirs, to: donor, .balance)
+                return true
+            }
             stuck.insert(donor)
         }
         return false
+    }
+
+    /// Two buckets that change places, where no single one can go anywhere: a shard may have too many reads and too
+    /// few writes.
+    private func bestSwap(with donor: Int, among active: [Int]) -> (ours: Int, theirs: Int)? {
+        let here = wrong(loads[donor], donor)
+        var best: (ours: Int, theirs: Int, gain: Double)?
+        for ours in held[donor] where isMovable[ours] {
+            let without: Triple = loads[donor] - weights[ours]
+            for target in active where target != donor {
+                let there = wrong(loads[target], target)
+                let with: Triple = loads[target] + weights[ours]
+                for theirs in held[target] where isMovable[theirs] {
+                    let left: Triple = without + weights[theirs]
+                    let saved = here - wrong(left, donor)
+                    guard saved + there > best?.gain ?? 1e-9 else { continue }
+                    let right: Triple = with - weights[theirs]
+                    let gain = saved + there - wrong(right, target)
+                    if gain > best?.gain ?? 1e-9 { best = (ours, theirs, gain) }
+                }
+            }
+        }
+        return best.map { ($0.ours, $0.theirs) }
     }
 
     private func bestMove(from donor: Int, among active: [Int]) -> (bucket: Int, target: Int)? {
@@ -193,7 +221,8 @@ struct RegionBalance {
             let left = loads[donor] - weights[bucket]
             let saved = here - wrong(left, donor)
             let bound = max(1 + Planner.tolerance, heaviest(left, donor))
-            let cost = weights[bucket].x * Double(members.count) + 0.01
+            // By all that it weighs, so that small buckets with many writes are not taken for free.
+            let cost = (weights[bucket] * counts).sum() * Double(members.count) + 0.01
             for (place, target) in active.enumerated() where target != donor {
                 // What it saves at most; most pairs end here.
                 guard saved + before[place] > 1e-9 else { continue }

@@ -36,6 +36,22 @@ struct PlannerTests {
         #expect(plan.fingerprint == (try Planner.plan(input)).fingerprint)
     }
 
+    @Test func `bytes, reads and writes all come within 5 percent, however uneven the buckets`()
+        throws
+    {
+        var map = try Placement.firstMap(shards: shards(7))
+        map.put(shard(8))
+        let input = PlanInput(map: map, weights: skewedWeights())
+
+        let plan = try Planner.plan(input)
+
+        #expect(plan.imbalanceBefore > 1.1)
+        #expect(plan.imbalanceAfter <= 1.05)
+        let light = plan.bytes
+        let total = input.weights.reduce(0) { $0 + $1.bytes }
+        #expect(Double(light) <= 0.5 * Double(total))
+    }
+
     @Test func `a drained shard ends empty and the others within 5 percent`() throws {
         let map = try Placement.firstMap(shards: shards(5))
         let input = PlanInput(map: map, drains: [shard(3).id])
