@@ -33,6 +33,7 @@ struct MoveStreams {
             return row.epoch
         }
         if spec.kind == .copy { try refuseStrangeRows() }
+        try introduce()
         try shards[spec.target].rows(
             "SELECT control.mark_incoming($1, $2, $3, $4)",
             [
@@ -42,6 +43,16 @@ struct MoveStreams {
         )
         if spec.kind != .copy { try watch() }
         return epochs
+    }
+
+    /// Each side learns where the other is: what it says of a next owner then leads there without etcd.
+    private func introduce() throws {
+        for (shard, other) in [(spec.source, spec.target), (spec.target, spec.source)] {
+            try shards[shard].rows(
+                "SELECT control.put_shard_record($1, $2)",
+                [other.name, shards.pool.record(of: other).line]
+            )
+        }
     }
 
     /// Rows where no move has brought any yet would be mixed with those of the copy.
