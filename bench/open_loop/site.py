@@ -25,8 +25,7 @@ class Journal:
     def __init__(self, cluster, every=0.02):
         # A connection of its own: it looks from a thread.
         self.cluster, self.every = Cluster(cluster.home), every
-        self.steps, self.moves = [], {}
-        self._seen = {}
+        self.steps, self._seen, self._revision = [], {}, 0
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -41,7 +40,7 @@ class Journal:
     def _watch(self):
         while not self._stopped.wait(self.every):
             try:
-                moves = self.cluster.journal()
+                moves, self._revision = self.cluster.journal_since(self._revision)
             except Unanswered:
                 continue
             now = time.monotonic()
@@ -49,7 +48,6 @@ class Journal:
                 if self._seen.get(name) != move["step"]:
                     self._seen[name] = move["step"]
                     self.steps.append((name, move["step"], now))
-            self.moves = moves
 
     def times(self, name):
         """Step -> when it was first seen, of one move."""
@@ -110,10 +108,16 @@ class Cluster:
 
     def journal(self):
         """Every move that the journal knows, by name."""
+        return self.journal_since(0)[0]
+
+    def journal_since(self, revision):
+        """The moves whose entries were written after a revision of etcd, and the revision of now."""
         end = JOURNAL[:-1] + chr(ord(JOURNAL[-1]) + 1)
-        found = self._etcd("/v3/kv/range", {"key": _text(JOURNAL), "range_end": _text(end)})
-        return {_plain(pair["key"])[len(JOURNAL):]: json.loads(_plain(pair["value"]))
-                for pair in found.get("kvs", [])}
+        found = self._etcd("/v3/kv/range", {
+            "key": _text(JOURNAL), "range_end": _text(end), "min_mod_revision": str(revision + 1)})
+        moves = {_plain(pair["key"])[len(JOURNAL):]: json.loads(_plain(pair["value"]))
+                 for pair in found.get("kvs", [])}
+        return moves, int(found["header"]["revision"])
 
     def leader(self):
         """The record of who leads; None if nobody does."""

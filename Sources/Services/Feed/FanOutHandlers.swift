@@ -100,6 +100,7 @@ final class Delivery: @unchecked Sendable {
     private let loop: EventLoop
     private let rangeSize: Int
     private var kept = KeptReaders()
+    private var queues: [ShardID: WriteQueue] = [:]
 
     init(store: FeedStore, loop: EventLoop, rangeSize: Int) {
         self.store = store
@@ -196,6 +197,9 @@ final class Delivery: @unchecked Sendable {
         isFirst: Bool
     ) async -> Failure? {
         let post = range.post
+        let queue = queue(of: batch.shard)
+        await queue.enter()
+        defer { queue.leave() }
         var left = batch
         var mayBeThere = !isFirst || range.buckets != nil
         var refused: [BucketID] = []
@@ -241,6 +245,13 @@ final class Delivery: @unchecked Sendable {
             }
         }
         return failure
+    }
+
+    private func queue(of shard: ShardID) -> WriteQueue {
+        if let queue = queues[shard] { return queue }
+        let queue = WriteQueue()
+        queues[shard] = queue
+        return queue
     }
 
     private func deliver(
