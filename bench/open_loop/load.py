@@ -75,7 +75,8 @@ class Load:
 
     def _ended(self, task):
         self._under_way.discard(task)
-        task.result()
+        if not task.cancelled():
+            task.result()
 
     async def _any(self, due):
         person = self.random.choice(self.people)

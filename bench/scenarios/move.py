@@ -52,11 +52,13 @@ async def _run(frame):
     load.focus, load.focus_rate = [people[0]], WATCHED_RATE
     running = asyncio.create_task(load.run())
     chooser = random.Random(frame.options.seed)
-    with Journal(cluster) as journal:
-        moves = await _moves(frame, cluster, load, people, chooser, journal)
-        copies = await _copies(cluster, people[0].bucket, chooser, journal)
-    load.stop()
-    await running
+    try:
+        with Journal(cluster) as journal:
+            moves = await _moves(frame, cluster, load, people, chooser, journal)
+            copies = await _copies(cluster, people[0].bucket, chooser, journal)
+    finally:
+        load.stop()
+        await running
     _print_pauses(frame, load, moves)
     _print_copies(frame, copies)
     verdict = await check(people)
