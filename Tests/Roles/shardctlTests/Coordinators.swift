@@ -133,7 +133,7 @@ actor Writer {
     }
 
     func run() async {
-        while !isStopped {
+        while !isStopped && !Task.isCancelled {
             do {
                 try await cluster.servers[place].psql(
                     """
