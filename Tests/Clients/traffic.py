@@ -145,7 +145,7 @@ class Crowd:
             return self._post(person)
         if kind < 0.65:
             return self._like(person)
-        return person.call("GET", "/api/v1/timelines/home").status_code
+        return self._read(lambda: person.call("GET", "/api/v1/timelines/home").status_code)
 
     def _post(self, person):
         number = secrets.token_hex(4)
