@@ -109,6 +109,7 @@ struct DeadLetterTests {
         )
     }
 
+    /// As a stream of rows does it, which writes where the shard itself may not.
     private func bury(
         _ bare: BareCluster,
         _ server: Int,
@@ -119,6 +120,7 @@ struct DeadLetterTests {
     ) async throws {
         try await bare.servers[server].psql(
             """
+            SET session_replication_role = replica;
             INSERT INTO jobs.dead (bucket, id, kind, version, payload, attempts, created_at, reason)
             VALUES (\(bucket), \(id), '\(kind)', 1, '{"n": 1}', 20, now(), '\(reason)')
             """,

@@ -28,7 +28,7 @@ final class AccountsWorld: @unchecked Sendable {
     let settings: AccountsSettings
     let security: AccountsSecurity
     private let server: ServiceServer
-    private let workers: Database
+    let workers: Database
     private let runner: JobRunner
 
     /// Runs `body` in a world of its own.

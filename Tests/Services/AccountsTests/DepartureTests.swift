@@ -102,7 +102,7 @@ import Testing
                 UPDATE jobs.outbox SET available_at = now() + interval '1 day';
                 """
             )
-            let sweep = AccountSweep(database: world.database)
+            let sweep = AccountSweep(database: world.workers)
 
             try await sweep(id.bucket)
             let held = try await world.rows("SELECT id FROM accounts.decision WHERE id < 9")

@@ -208,7 +208,7 @@ import Testing
     @Test(arguments: Death.allCases)
     func `leaves its names to its user or to nobody`(death: Death) async throws {
         var settings = AccountsSettings()
-        settings.claimGrace = .milliseconds(300)
+        settings.claimGrace = .seconds(4)
         try await AccountsWorld.run(settings: settings) { [settings] world in
             let client = try await world.aClient()
             try await Self.attempt(world, settings, until: death)

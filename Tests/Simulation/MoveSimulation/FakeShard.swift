@@ -113,9 +113,8 @@ package final class FakeShard {
     func begin(_ bucket: BucketID, at epoch: Epoch) -> (Writer?, Answer) {
         guard locking[bucket] == nil else { return (nil, .lockWait) }
         let row = owners[bucket]
-        guard let row, row.state == .own, row.epoch == epoch || flaw == .writesIgnoreEpochs else {
-            return (nil, .refused(row))
-        }
+        let isOwned = row?.state == .own && row?.epoch == epoch
+        guard isOwned || flaw == .writesIgnoreOwners else { return (nil, .refused(row)) }
         nextWriter += 1
         let writer = Writer(id: nextWriter, bucket: bucket)
         writers.insert(writer)
@@ -191,8 +190,8 @@ package enum Flaw: String, CaseIterable, Sendable {
     case undoesOwned
     /// The map takes an older epoch for news.
     case publishesOlder
-    /// Nodes' writes are accepted at any epoch.
-    case writesIgnoreEpochs
+    /// Writes are accepted by whoever has rows.
+    case writesIgnoreOwners
     /// Reads are answered by whoever has rows.
     case readsIgnoreOwners
     /// The forward stream is left when the move is over.
