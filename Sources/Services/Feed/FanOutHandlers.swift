@@ -54,10 +54,12 @@ package struct RetractHandler: EffectHandler {
     package func handle(_ effect: ClaimedEffect) async throws {
         let payload = try effect.decode(PostEffect.init)
         let post = PostReference(id: payload.post, author: payload.author)
-        // Entries which an author left before crossing the threshold go when the feeds are trimmed.
+        // An author who is merged on reading now was delivered before, and a deleted post that stays in a feed
+        // would take the place of another at its end.
         let (plan, readers) = try await delivery.plan(
             for: post.author,
-            threshold: Int(Int32.max)
+            threshold: Int(Int32.max),
+            since: post.id
         )
         switch plan {
         case .nobody, .pull: return
@@ -121,10 +123,15 @@ final class Delivery: @unchecked Sendable {
     /// How a post of the author reaches its followers; with it the followers, where one range holds them all.
     func plan(
         for author: UserID,
-        threshold: Int
+        threshold: Int,
+        since post: PostID? = nil
     ) async throws -> (plan: FanOut.Plan, readers: [UserID]?) {
         let most = min(threshold, rangeSize)
-        let first = try await store.followers(of: author, atMost: most + 1)
+        let first = try await store.followers(
+            of: author,
+            atMost: most + 1,
+            since: post
+        )
         if first.count <= rangeSize || first.count > threshold {
             let plan = FanOut.plan(
                 followers: first.count,
@@ -136,7 +143,8 @@ final class Delivery: @unchecked Sendable {
         let found = try await store.rangeStarts(
             of: author,
             size: rangeSize,
-            threshold: threshold
+            threshold: threshold,
+            since: post
         )
         let plan = FanOut.plan(
             followers: found.followers,

@@ -156,6 +156,11 @@ struct HomeTests {
             try await world.unfollow(author, by: readers[0])
             let left = try await world.home(of: readers[0])
             #expect(left.isEmpty)
+            // What was delivered before the author crossed the threshold is taken back all the same.
+            try await world.delete(pushed, of: author)
+            try await world.settle()
+            let remaining = try await world.entries(of: readers[1])
+            #expect(remaining.isEmpty)
         }
     }
 
