@@ -6,6 +6,7 @@ import Testing
 /// whole cluster (1 to 9), looked at all the time and at the end.
 ///
 /// `swift run simulate --runs 1000000` does the same for as many seeds as one likes.
+@Suite(.serialized)  // Leaves a core to the tests beside it.
 struct MoveRaceTests {
     private static let seeds: ClosedRange<UInt64> = 1...60
 
