@@ -51,13 +51,19 @@ import Testing
                 cache.map(of: .feed) == stored.advancing()
             }
             #expect(heard)
+            // The copy is written when the clients have the map.
+            let kept = await eventually(loop) {
+                readText("\(folder)/map.pool-feed") == stored.advancing().text
+            }
+            #expect(kept)
             follower.stop()
             client.close()
 
             await etcd.process.kill()
             let late = self.follower(loop, etcd, copies: "\(folder)/map")
             await late.begin()
-            #expect(late.client(on: loop).map(of: .feed) == stored.advancing())
+            let isNewest = late.client(on: loop).map(of: .feed) == stored.advancing()
+            #expect(isNewest)
             #expect(late.client(on: loop).map(of: .session) == drawn)
         }
     }
