@@ -21,6 +21,14 @@ import Testing
         fifth = nodes[4]
     }
 
+    /// A machine that stands still for a moment is no outage here.
+    private var patient: CacheSettings {
+        var settings = CacheSettings()
+        settings.timeout = .seconds(10)
+        settings.mapPatience = .seconds(2)
+        return settings
+    }
+
     /// What whoever drives a change does between two maps.
     private func stamp(_ map: PoolMap) throws {
         for node in map.stampsDue {
@@ -106,7 +114,7 @@ import Testing
     {
         let map = first
         try await withLoop { loop in
-            let client = MemcachedClient(loop: loop, pools: [.feed: map])
+            let client = MemcachedClient(loop: loop, pools: [.feed: map], settings: patient)
             let keys = (0..<1_000).map { CacheKey(.feed, "warm-\($0)") }
             var random = SeededGenerator(seed: 7)
             var loads = 0
@@ -141,7 +149,7 @@ import Testing
     @Test func `many keys at once are found wherever they are`() async throws {
         let map = first
         try await withLoop { loop in
-            let client = MemcachedClient(loop: loop, pools: [.feed: map])
+            let client = MemcachedClient(loop: loop, pools: [.feed: map], settings: patient)
             let keys = (0..<300).map { CacheKey(.feed, "many-\($0)") }
             for key in keys { await client.set(key, Array(key.name.utf8), ttl: .seconds(600)) }
 
@@ -163,8 +171,8 @@ import Testing
     {
         let map = first
         try await withLoop { loop in
-            let old = MemcachedClient(loop: loop, pools: [.feed: map])
-            let new = MemcachedClient(loop: loop, pools: [.feed: map])
+            let old = MemcachedClient(loop: loop, pools: [.feed: map], settings: patient)
+            let new = MemcachedClient(loop: loop, pools: [.feed: map], settings: patient)
             let announced = try map.adding(fifth)
             let key = movingKey(announced, "old")
             await old.set(key, [1], ttl: .seconds(600))
@@ -188,7 +196,7 @@ import Testing
     @Test func `a deletion waits for the map that it lacks`() async throws {
         let map = first
         try await withLoop { loop in
-            let client = MemcachedClient(loop: loop, pools: [.feed: map])
+            let client = MemcachedClient(loop: loop, pools: [.feed: map], settings: patient)
             let announced = try map.adding(fifth)
             let key = movingKey(announced, "late")
             await client.set(key, [1], ttl: .seconds(600))
@@ -205,7 +213,7 @@ import Testing
     @Test func `a copy lives no longer than what it was made of`() async throws {
         let map = first
         try await withLoop { loop in
-            let client = MemcachedClient(loop: loop, pools: [.feed: map])
+            let client = MemcachedClient(loop: loop, pools: [.feed: map], settings: patient)
             let announced = try map.adding(fifth)
             let key = movingKey(announced, "life")
             await client.set(key, [1], ttl: .seconds(3))
