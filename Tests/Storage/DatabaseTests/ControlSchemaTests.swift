@@ -83,11 +83,12 @@ struct IdentifierTests {
             SELECT control.take_readings(1, 1);
             SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid();
             ROLLBACK;
-            SET statement_timeout = '1ms';
+            SET statement_timeout = '50ms';
             DO $$ BEGIN
                 LOOP PERFORM control.take_readings(1, 1); END LOOP;
             EXCEPTION WHEN query_canceled THEN NULL;
             END $$;
+            RESET statement_timeout;
             SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid();
             """
         )
