@@ -55,6 +55,9 @@ class Supervisor:
         try:
             self.server.supervisor.getState()
             return True
+        except TimeoutError:
+            # It lives, with all that runs below it: nothing may be begun, or deleted, as if it did not.
+            raise Failure(f"supervisord does not answer; see {self.layout.log('supervisord')}") from None
         except (OSError, http.client.HTTPException):
             return False
         except xmlrpc.client.Fault:
