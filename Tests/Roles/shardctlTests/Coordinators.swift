@@ -57,15 +57,17 @@ extension BareCluster {
         try await status()["moves"]?.array ?? []
     }
 
-    /// The newest move, when it is over.
-    func awaitLastMove(after count: Int) async throws -> JSONValue {
+    /// The newest move of the bucket, when it and all others are over: a plan may balance others beside it.
+    func awaitMove(of bucket: Int, after count: Int) async throws -> JSONValue {
         var last: JSONValue?
-        try await eventually("the move is over") {
-            let moves = try await moves()
-            guard moves.count > count, let newest = moves.last, newest["over"]?.bool == true
-            else { return false }
-            last = newest
-            return true
+        try await eventually("the moves are over") {
+            let status = try await status()
+            let moves = status["moves"]?.array ?? []
+            last = moves.dropFirst(count).last { move in
+                (move["buckets"]?.array ?? []).contains { $0.int == bucket }
+            }
+            return last != nil && status["pending"]?.int == 0
+                && moves.allSatisfy { $0["over"]?.bool == true }
         }
         return try #require(last)
     }

@@ -94,7 +94,7 @@ struct MoveTests {
         }
         try await cluster.expect(0, ["abort", "--yes"])
         coordinator.thaw()
-        let move = try await cluster.awaitLastMove(after: 0)
+        let move = try await cluster.awaitMove(of: 7, after: 0)
 
         #expect(move["step"]?.string == "undone")
         #expect(try await cluster.owners(of: 7) == [owner])

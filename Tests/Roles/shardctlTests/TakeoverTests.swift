@@ -81,7 +81,7 @@ struct TakeoverTests {
         try await cluster.awaitLeader("next\(number)")
         // One that slept wakes up in the middle of its successor's work.
         doomed.thaw()
-        let move = try await cluster.awaitLastMove(after: known)
+        let move = try await cluster.awaitMove(of: 7, after: known)
         #expect(move["step"]?.string == "cleaned", "\(place): \(move["undoing"]?.string ?? "-")")
         await doomed.stop()
         await successor.stop()
