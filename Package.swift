@@ -262,8 +262,10 @@ let package = Package(
         role(
             "worker",
             [
-                "Accounts", "Contracts", "Coordination", "Counters", "Database", "Etcd", "EventLoops",
-                "Feed", "Graph", "Jobs", "Media", "Memcache", "Metrics", "Objects", "Posts", "Postgres",
+                "Accounts", "Contracts", "Coordination", "Counters", "Database", "Etcd",
+                "EventLoops",
+                "Feed", "Graph", "Jobs", "Media", "Memcache", "Metrics", "Objects", "Posts",
+                "Postgres",
                 "Processes", "ServiceKit", "Settings", "Sharding", logging,
             ]
         ),
