@@ -1,10 +1,8 @@
 """Watches the owner rows of every shard: at no time may two shards own one bucket."""
-import threading
-
-from .site import Cluster, Unanswered
+from .site import Unanswered, Watch
 
 
-class OwnershipWatch:
+class OwnershipWatch(Watch):
     """Looks at all shards over and over, from a thread of its own.
 
     Rows of several shards are never read at one moment, so what looks like two owners is looked at again: it
@@ -12,22 +10,8 @@ class OwnershipWatch:
     """
 
     def __init__(self, cluster, every=0.2):
-        self.cluster, self.every = Cluster(cluster.home), every
+        super().__init__(cluster, every)
         self.doubles, self.looks = [], 0
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._stopped.set()
-        self._thread.join()
-
-    def _watch(self):
-        while not self._stopped.wait(self.every):
-            self.look()
 
     def look(self):
         rows = {}

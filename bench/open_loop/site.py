@@ -19,13 +19,11 @@ class Unanswered(Exception):
     """A part of the cluster does not answer; the message says which."""
 
 
-class Journal:
-    """Watches the moves' steps: (move, step, time), each as soon as it is seen."""
+class Watch:
+    """Calls `look` over and over, from a thread and through connections of its own, as long as its body runs."""
 
-    def __init__(self, cluster, every=0.02):
-        # A connection of its own: it looks from a thread.
+    def __init__(self, cluster, every):
         self.cluster, self.every = Cluster(cluster.home), every
-        self.steps, self._seen, self._revision = [], {}, 0
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -39,15 +37,26 @@ class Journal:
 
     def _watch(self):
         while not self._stopped.wait(self.every):
-            try:
-                moves, self._revision = self.cluster.journal_since(self._revision)
-            except Unanswered:
-                continue
-            now = time.monotonic()
-            for name, move in moves.items():
-                if self._seen.get(name) != move["step"]:
-                    self._seen[name] = move["step"]
-                    self.steps.append((name, move["step"], now))
+            self.look()
+
+
+class Journal(Watch):
+    """Watches the moves' steps: (move, step, time), each as soon as it is seen."""
+
+    def __init__(self, cluster, every=0.02):
+        super().__init__(cluster, every)
+        self.steps, self._seen, self._revision = [], {}, 0
+
+    def look(self):
+        try:
+            moves, self._revision = self.cluster.journal_since(self._revision)
+        except Unanswered:
+            return
+        now = time.monotonic()
+        for name, move in moves.items():
+            if self._seen.get(name) != move["step"]:
+                self._seen[name] = move["step"]
+                self.steps.append((name, move["step"], now))
 
     def times(self, name):
         """Step -> when it was first seen, of one move."""
