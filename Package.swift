@@ -170,6 +170,11 @@ let package = Package(
             ]
         ),
         storage("Postgres", ["CLibpq", "CLibuv", "EventLoops", "Sharding"]),
+        storage(
+            "Interactions",
+            ["Database", "EventLoops", "Metrics", "Postgres", "Sharding", logging],
+            exclude: ["Migrations"]
+        ),
         storage("Objects", ["EventLoops"]),
         storage("Sharding", []),
 
