@@ -75,12 +75,14 @@ final class CacheBatch: @unchecked Sendable {
 enum CacheWaiter {
     case single(UnsafeContinuation<CacheReply, Never>)
     case part(CacheGathering, index: Int)
+    case call((CacheReply) -> Void)
     case nobody
 
     func resume(_ reply: CacheReply) {
         switch self {
         case .single(let continuation): continuation.resume(returning: reply)
         case .part(let gathering, let index): gathering.receive(reply, at: index)
+        case .call(let body): body(reply)
         case .nobody: break
         }
     }

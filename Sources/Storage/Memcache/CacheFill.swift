@@ -1,86 +1,158 @@
-/// What a cache answered to an attempt to reserve a key for a fill.
-package enum CacheReservation: Sendable, Equatable {
-    /// The key is ours to fill, as long as nobody deletes it: `token` says so to ``CacheClient/store``.
-    case owned(token: CacheToken)
-    /// Someone else has filled the key meanwhile.
-    case filled([UInt8])
-    /// Someone else is filling the key.
-    case taken
-    /// The cache does not answer.
-    case unavailable
-}
+import EventLoops
 
-/// Proof of a reservation: memcached's number for the marker that was put there, and where that was.
-package struct CacheToken: Sendable, Equatable {
-    package let unique: UInt64
+extension CacheClient {
+    /// The cached value, or the loaded one, which is then cached for `ttl`.
+    ///
+    /// One loads and the others wait for it, on all nodes together, or take the expired value where they allow it;
+    /// after ``CacheLimits/fillPatience`` they load themselves, one for each loop. What `load` gives nil for is
+    /// answered but not cached. A delete between `load`'s reading and the storing wins: what was loaded is then
+    /// answered but not stored.
+    package func fill(
+        _ key: CacheKey,
+        ttl: Duration,
+        stale: StaleValues = .refused,
+        load: () async throws -> [UInt8]?
+    ) async throws -> [UInt8]? {
+        let lease = await lease(key)
+        if case .filled(let value) = lease.reservation { return value }
+        let filled = try await fill([key], [lease], ttl: ttl, stale: stale) { _ in
+            guard let value = try await load() else { return [:] }
+            return [key: value]
+        }
+        return filled[key]
+    }
 
-    /// The incarnation of the node when the marker was put; a node that came back has another one.
-    package let incarnation: UInt32
+    /// As the fill of one key, for many at once: `load` is given those that nobody else loads, all in one call
+    /// as a rule, and a second time those that others failed to fill in time.
+    package func fill(
+        _ keys: [CacheKey],
+        ttl: Duration,
+        stale: StaleValues = .refused,
+        load: ([CacheKey]) async throws -> [CacheKey: [UInt8]]
+    ) async throws -> [CacheKey: [UInt8]] {
+        let keys = Array(Set(keys))
+        guard !keys.isEmpty else { return [:] }
+        return try await fill(keys, await lease(keys), ttl: ttl, stale: stale, load: load)
+    }
 
-    package init(unique: UInt64, incarnation: UInt32) {
-        self.unique = unique
-        self.incarnation = incarnation
+    private func fill(
+        _ keys: [CacheKey],
+        _ leases: [CacheLease],
+        ttl: Duration,
+        stale: StaleValues,
+        load: ([CacheKey]) async throws -> [CacheKey: [UInt8]]
+    ) async throws -> [CacheKey: [UInt8]] {
+        let board = board
+        let began = EventLoop.nanoseconds
+        var fill = CacheFill(keys: keys, stale: stale)
+        fill.take(leases)
+        while true {
+            fill.patienceEnded =
+                EventLoop.nanoseconds - began
+                >= CacheLimits.fillPatience.wholeMilliseconds * 1_000_000
+            for key in fill.waiting {
+                guard let answer = try await board.sharedLoad(of: key, since: began) else {
+                    continue
+                }
+                fill.answer(key, answer)
+            }
+            let due = fill.takeDue()
+            if !due.isEmpty {
+                let shared = board.share(due.unreserved)
+                do {
+                    let loaded = try await load(due.keys)
+                    settle(due.fillings(loaded), ttl: ttl)
+                    board.finish(shared, loaded)
+                    fill.answer(due.keys, loaded)
+                } catch {
+                    settle(due.fillings([:]), ttl: ttl)
+                    board.fail(shared, error)
+                    throw error
+                }
+            }
+            guard let first = fill.waiting.first else { return fill.found }
+            if due.isEmpty { await board.wait(for: first, atMost: fill.nextPause()) }
+            fill.take(await lease(fill.waiting))
+        }
     }
 }
 
-/// One fill on its way: look, reserve, load, store.
+/// One fill of some keys on its way: which are found, which are ours to load, and which another loads.
 ///
 /// A fill may not resurrect: what it loaded may be older than a delete that came between. So it stores only by
 /// compare-and-set on a marker that it put *before* it loaded; a delete takes the marker away, and the store fails.
-package struct CacheFill: Sendable, Equatable {
-    package enum Event: Sendable, Equatable {
-        case looked([UInt8]?)
-        case reserved(CacheReservation)
-        case loaded([UInt8]?)
-        case loadFailed
-    }
+package struct CacheFill {
+    /// What is to be loaded now.
+    package struct Due {
+        package var reserved: [(key: CacheKey, token: CacheToken)] = []
+        /// Answered, but not stored: there is no cache, or another holds the marker for too long.
+        package var unreserved: [CacheKey] = []
 
-    package enum Effect: Sendable, Equatable {
-        case reserve
-        case load
-        case store([UInt8], CacheToken)
-        /// Takes the marker away, so that the next reader need not wait until it expires.
-        case release
-        case answer([UInt8]?)
-    }
+        package var isEmpty: Bool { reserved.isEmpty && unreserved.isEmpty }
+        package var keys: [CacheKey] { reserved.map(\.key) + unreserved }
 
-    private enum State: Sendable, Equatable {
-        case looking
-        case reserving
-        case loading(CacheToken?)
-        case ended
-    }
-
-    private var state = State.looking
-
-    package init() {}
-
-    /// Takes one event and returns what must happen next, in this order.
-    package mutating func apply(_ event: Event) -> [Effect] {
-        switch (state, event) {
-        case (.looking, .looked(let value?)), (.reserving, .reserved(.filled(let value))):
-            state = .ended
-            return [.answer(value)]
-        case (.looking, .looked(nil)):
-            state = .reserving
-            return [.reserve]
-        case (.reserving, .reserved(.owned(let token))):
-            state = .loading(token)
-            return [.load]
-        case (.reserving, .reserved):
-            // Another loads, or there is no cache: our copy is for our reader only.
-            state = .loading(nil)
-            return [.load]
-        case (.loading(let token), .loaded(let value)):
-            state = .ended
-            guard let token else { return [.answer(value)] }
-            guard let value else { return [.release, .answer(nil)] }
-            return [.store(value, token), .answer(value)]
-        case (.loading(let token), .loadFailed):
-            state = .ended
-            return token == nil ? [] : [.release]
-        default:
-            preconditionFailure("\(event) does not fit \(state)")
+        func fillings(_ loaded: [CacheKey: [UInt8]]) -> [CacheFilling] {
+            reserved.map { CacheFilling(key: $0.key, value: loaded[$0.key], token: $0.token) }
         }
+    }
+
+    package private(set) var found: [CacheKey: [UInt8]] = [:]
+    /// Those that others load.
+    package private(set) var waiting: [CacheKey]
+    /// Set when the others have had their time.
+    package var patienceEnded = false
+
+    private let stale: StaleValues
+    private var due = Due()
+    private var pause = CacheLimits.fillPause
+
+    package init(keys: [CacheKey], stale: StaleValues) {
+        waiting = keys
+        self.stale = stale
+    }
+
+    /// What a look at the ``waiting`` keys has found, in their order.
+    package mutating func take(_ leases: [CacheLease]) {
+        precondition(leases.count == waiting.count, "a lease for each key")
+        var still: [CacheKey] = []
+        for (key, lease) in zip(waiting, leases) {
+            switch lease.reservation {
+            case .filled(let value): found[key] = value
+            case .owned(let token): due.reserved.append((key, token))
+            case .unavailable: due.unreserved.append(key)
+            case .taken:
+                if stale == .allowed, let value = lease.stale {
+                    found[key] = value
+                } else {
+                    still.append(key)
+                }
+            }
+        }
+        waiting = still
+    }
+
+    /// What must be loaded now; the second time only what has become due since.
+    package mutating func takeDue() -> Due {
+        defer { due = Due() }
+        if patienceEnded {
+            due.unreserved += waiting
+            waiting = []
+        }
+        return due
+    }
+
+    package mutating func answer(_ keys: [CacheKey], _ loaded: [CacheKey: [UInt8]]) {
+        for key in keys { found[key] = loaded[key] }
+    }
+
+    /// Another load on this loop has answered for a key that was waited for.
+    mutating func answer(_ key: CacheKey, _ value: SharedValue) {
+        waiting.removeAll { $0 == key }
+        found[key] = value.bytes
+    }
+
+    mutating func nextPause() -> Duration {
+        defer { pause = min(pause * 2, CacheLimits.fillPauseCeiling) }
+        return pause
     }
 }

@@ -35,6 +35,8 @@ package final class MemcachedClient: CacheClient, @unchecked Sendable {
 
     let loop: EventLoop
     let settings: CacheSettings
+    package let board = FillBoard()
+    let copies: HotCopies
     private let confirm: @Sendable (CachePool, Int64) -> Bool
     private var pools: [CachePool: CachePoolState] = [:]
 
@@ -50,6 +52,7 @@ package final class MemcachedClient: CacheClient, @unchecked Sendable {
         self.loop = loop
         self.settings = settings
         self.confirm = confirm
+        copies = HotCopies { loop.milliseconds }
         for (pool, map) in pools { self.pools[pool] = state(pool, map, after: nil) }
         loop.onStop { [self] in
             for lane in self.pools.values.flatMap(\.lanes) { lane.close() }
@@ -154,6 +157,7 @@ package final class MemcachedClient: CacheClient, @unchecked Sendable {
             _ = await delete([key])
             return
         }
+        drop([key])
         let set = CacheCommand.set(key, value, seconds: ttl.cacheSeconds)
         for _ in 0..<Self.attempts {
             guard let pool = pool(of: key) else { return }
@@ -195,6 +199,7 @@ package final class MemcachedClient: CacheClient, @unchecked Sendable {
     }
 
     package func delete(_ keys: [CacheKey]) async -> Bool {
+        drop(keys)
         var open = keys
         var areGone = true
         for _ in 0..<Self.attempts {
@@ -279,6 +284,30 @@ package final class MemcachedClient: CacheClient, @unchecked Sendable {
         return await ask(store, pool, pool.home(of: key)).isDone
     }
 
+    package func settle(_ filled: [CacheFilling], ttl: Duration) {
+        loop.assertOnLoop()
+        for filling in filled {
+            let key = filling.key
+            guard let pool = pool(of: key) else {
+                board.wake(key)
+                continue
+            }
+            let node = pool.home(of: key)
+            let waiter = CacheWaiter.call { [board] _ in board.wake(key) }
+            guard let value = filling.value, value.count <= CacheLimits.valueBytes else {
+                pool.submit(.delete(key), node, waiter)
+                continue
+            }
+            let seconds = ttl.cacheSeconds
+            pool.submit(.store(key, value, seconds: seconds, filling.token), node, waiter)
+        }
+    }
+
+    /// What this process has changed is not read from copies any more.
+    private func drop(_ keys: [CacheKey]) { copies.drop(keys) }
+
+    package var hot: any CacheClient { HotKeys(cache: self, copies: copies) }
+
     // MARK: Figures
 
     /// Counters since the start, summed over the nodes of one pool.
@@ -310,13 +339,15 @@ package final class MemcachedClient: CacheClient, @unchecked Sendable {
     }
 
     func ask(_ command: CacheCommand, _ pool: CachePoolState, _ node: Int) async -> CacheReply {
-        await withUnsafeContinuation { pool.submit(command, node, .single($0)) }
+        CacheCost.current?.add(roundTrips: 1, keys: 1)
+        return await withUnsafeContinuation { pool.submit(command, node, .single($0)) }
     }
 
     /// Asks all at once and waits for all.
     func gather(_ asks: [Ask]) async -> [CacheReply] {
         loop.assertOnLoop()
         guard !asks.isEmpty else { return [] }
+        CacheCost.current?.count(asks)
         return await withUnsafeContinuation { continuation in
             let gathering = CacheGathering(count: asks.count, continuation)
             for (index, ask) in asks.enumerated() {
@@ -344,6 +375,16 @@ package struct CacheStatistics: Sendable, Equatable {
         sum.misses += other.misses
         sum.refused += other.refused
         sum.copied += other.copied
+    }
+}
+
+extension CacheCost {
+    fileprivate func count(_ asks: [MemcachedClient.Ask]) {
+        var nodes: Set<ObjectIdentifier> = []
+        for ask in asks {
+            if let pool = ask.pool { nodes.insert(ObjectIdentifier(pool.lanes[ask.node])) }
+        }
+        add(roundTrips: nodes.count, keys: asks.count)
     }
 }
 

@@ -30,44 +30,47 @@ struct CacheKeyTests {
 
 struct CacheFillTests {
     private let token = CacheToken(unique: 1, incarnation: 2)
+    private let a = CacheKey(.object, "a")
+    private let b = CacheKey(.object, "b")
 
     @Test func `a hit is answered`() {
-        var fill = CacheFill()
+        var fill = CacheFill(keys: [a], stale: .refused)
+        fill.take([CacheLease(.filled([1]))])
 
-        #expect(fill.apply(.looked([1])) == [.answer([1])])
+        #expect(fill.found == [a: [1]])
+        #expect(fill.waiting.isEmpty)
+        #expect(fill.takeDue().isEmpty)
     }
 
-    @Test func `a miss is reserved before it is loaded, and stored with the token`() {
-        var fill = CacheFill()
+    @Test func `what is ours is loaded once, with what no cache answers for`() {
+        var fill = CacheFill(keys: [a, b], stale: .refused)
+        fill.take([CacheLease(.owned(token: token)), CacheLease(.unavailable)])
+        let due = fill.takeDue()
 
-        #expect(fill.apply(.looked(nil)) == [.reserve])
-        #expect(fill.apply(.reserved(.owned(token: token))) == [.load])
-        #expect(fill.apply(.loaded([1])) == [.store([1], token), .answer([1])])
+        #expect(due.keys == [a, b])
+        #expect(due.reserved.map(\.token) == [token])
+        #expect(due.unreserved == [b])
+        #expect(fill.takeDue().isEmpty)
     }
 
-    @Test func `what another has filled meanwhile is answered without a load`() {
-        var fill = CacheFill()
+    @Test func `what another loads is waited for, and loaded when patience has ended`() {
+        var fill = CacheFill(keys: [a], stale: .refused)
+        fill.take([CacheLease(.taken, stale: [1])])
 
-        _ = fill.apply(.looked(nil))
-        #expect(fill.apply(.reserved(.filled([3]))) == [.answer([3])])
+        #expect(fill.takeDue().isEmpty)
+        #expect(fill.waiting == [a])
+        fill.patienceEnded = true
+        #expect(fill.takeDue().unreserved == [a])
+        #expect(fill.waiting.isEmpty)
     }
 
-    @Test(arguments: [CacheReservation.taken, .unavailable])
-    func `without a reservation nothing is stored`(reservation: CacheReservation) {
-        var fill = CacheFill()
+    @Test func `an expired value is taken only where it is allowed, and not by who loads`() {
+        var allowing = CacheFill(keys: [a, b], stale: .allowed)
+        allowing.take([
+            CacheLease(.taken, stale: [1]), CacheLease(.owned(token: token), stale: [2]),
+        ])
 
-        _ = fill.apply(.looked(nil))
-        #expect(fill.apply(.reserved(reservation)) == [.load])
-        #expect(fill.apply(.loaded([1])) == [.answer([1])])
-    }
-
-    @Test func `an absent value and a failed load take the marker away`() {
-        var absent = CacheFill()
-        _ = absent.apply(.looked(nil))
-        _ = absent.apply(.reserved(.owned(token: token)))
-        var failed = absent
-
-        #expect(absent.apply(.loaded(nil)) == [.release, .answer(nil)])
-        #expect(failed.apply(.loadFailed) == [.release])
+        #expect(allowing.found == [a: [1]])
+        #expect(allowing.takeDue().keys == [b])
     }
 }
