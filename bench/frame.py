@@ -17,6 +17,8 @@ BENCH = pathlib.Path(__file__).resolve().parent
 ROOT = BENCH.parent
 BUILD = ROOT / ".build"
 PEERS = BUILD / "bench-peers"
+# As for cluster/up: roles that were built elsewhere.
+RELEASE = pathlib.Path(os.environ.get("TESSERA_BUILD", BUILD / "release"))
 
 
 class Unavailable(Exception):
@@ -97,9 +99,16 @@ class Frame:
         self.options = options
         self.random = random.Random(options.seed)
         self.servers = []
+        self._endings = []
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="tessera-bench-"))
 
+    def on_close(self, end):
+        """Has `end` called when the scenario is over, however it ended; the last one first."""
+        self._endings.append(end)
+
     def close(self):
+        while self._endings:
+            self._endings.pop()()
         for server in reversed(self.servers):
             server.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -113,7 +122,7 @@ class Frame:
 
     def product(self, name):
         """A release binary of this package."""
-        binary = BUILD / "release" / name
+        binary = RELEASE / name
         if not binary.exists():
             raise Unavailable(f"{name} is not built; run cluster/up, or "
                               "swift build -c release -Xswiftc -enable-testing")
@@ -121,8 +130,13 @@ class Frame:
 
     def c_peer(self, name, *flags):
         """Compiles bench/peers/NAME.c, once for each change."""
-        source, binary = BENCH / "peers" / f"{name}.c", PEERS / name
-        if not binary.exists() or binary.stat().st_mtime < source.stat().st_mtime:
+        return self.c_program(BENCH / "peers" / f"{name}.c", *flags)
+
+    def c_program(self, source, *flags):
+        """Compiles one file, once for each change of it or of a header beside it."""
+        binary = PEERS / source.stem
+        newest = max(file.stat().st_mtime for file in [source, *source.parent.glob("*.h")])
+        if not binary.exists() or binary.stat().st_mtime < newest:
             PEERS.mkdir(parents=True, exist_ok=True)
             subprocess.run(
                 ["cc", "-O2", "-Wall", "-o", str(binary), str(source), *flags], check=True)
@@ -175,14 +189,16 @@ class Frame:
             "p99_ms": milliseconds(re.search(r"(?m)^\s+99%\s+(\S+)", out).group(1)),
         }
 
-    def rounds(self, scenario, measures, references):
+    def rounds(self, scenario, measures, references=(), warm=True):
         """Runs every measure once a round, in random order, and prints medians and ratios.
 
         measures: name -> function that returns {metric: value}; references: the peers, in the order in
-        which the other variants are compared with them.
+        which the other variants are compared with them. A name SERIES@NUMBER is a point of a plot, and is
+        compared with the peers at the same number.
         """
-        for measure in measures.values():
-            measure()  # Warms caches, connections and branch predictors; not counted.
+        if warm:
+            for measure in measures.values():
+                measure()  # Warms caches, connections and branch predictors; not counted.
         self.prioritize()
         taken = {name: [] for name in measures}
         for _ in range(self.options.rounds):
@@ -191,11 +207,12 @@ class Frame:
             for name in order:
                 taken[name].append(measures[name]())
         for name in measures:
-            peers = [peer for peer in references if peer != name] if name not in references else [None]
-            for peer in peers:
+            for peer in _peers(name, references, measures):
                 for metric in taken[name][0]:
-                    self.emit(scenario, name, peer, metric, [r[metric] for r in taken[name]],
-                              [r[metric] for r in taken[peer]] if peer else None)
+                    theirs = [r[metric] for r in taken[peer] if metric in r] if peer else None
+                    self.emit(scenario, name, peer if theirs else None, metric,
+                              [r[metric] for r in taken[name]], theirs)
+        return taken
 
     def prioritize(self):
         """Gives --nice to the servers, to all their processes and to the load generator.
@@ -215,8 +232,8 @@ class Frame:
     def emit(self, scenario, variant, peer, metric, values, peer_values=None):
         ratio = None
         if peer_values:
-            ratio = statistics.median(
-                mine / theirs for mine, theirs in zip(values, peer_values) if theirs)
+            beside = [mine / theirs for mine, theirs in zip(values, peer_values) if theirs]
+            ratio = statistics.median(beside) if beside else None
         row = {
             "scenario": scenario, "variant": variant, "peer": peer, "metric": metric,
             "median": round(statistics.median(values), 3), "min": round(min(values), 3),
@@ -228,6 +245,21 @@ class Frame:
             beside = f"{row['ratio']:>8} x {peer}" if peer else ""
             print(f"{variant:28} {metric:12} {row['median']:>12} "
                   f"[{row['min']} - {row['max']}] {beside}", flush=True)
+
+
+    def note(self, scenario, title, text):
+        """Something that a reader of the results should see as it was printed."""
+        if self.options.json:
+            print(json.dumps({"scenario": scenario, "note": title, "text": text}), flush=True)
+        else:
+            print(f"\n{title}\n{text}", flush=True)
+
+
+def _peers(name, references, measures):
+    """Whom a variant is compared with; nobody, if it is a peer itself or there is none."""
+    at = name[name.index("@"):] if "@" in name else ""
+    peers = [peer + at for peer in references if peer + at in measures]
+    return [None] if name in peers or not peers else peers
 
 
 def milliseconds(text):

@@ -20,6 +20,7 @@ struct FanOutBench: AsyncParsableCommand {
     @Option var database: String
     @Option var author: Int64
     @Option var connections = 4
+    @Option var threshold = 1_000_000
 
     func run() async throws {
         let group = LoopGroup(count: 1, name: "fanout")
@@ -57,7 +58,7 @@ struct FanOutBench: AsyncParsableCommand {
             handlers: FeedService.effects(
                 database: shards,
                 posts: NoPosts(),
-                threshold: 1_000_000
+                threshold: threshold
             ),
             metrics: MetricsRegistry(),
             logger: Logger(label: "fanoutbench")

@@ -33,10 +33,13 @@ MIGRATIONS = ("Storage/Database", "Storage/Jobs", "Storage/Counters", "Services/
 
 
 class Shard:
-    """A PostgreSQL of its own with durable settings, prepared with one author and their followers."""
+    """A PostgreSQL of its own with durable settings, prepared with authors and their followers.
 
-    def __init__(self, frame):
-        self.frame = frame
+    `crowds` says how many of the readers follow each author; more than there are readers are people who do not read.
+    """
+
+    def __init__(self, frame, crowds):
+        self.frame, self.crowds = frame, crowds
         self.port = free_port(25410)
         self.folder = frame.folder / "shard"
         self.user = "postgres" if os.geteuid() == 0 else None
@@ -81,10 +84,17 @@ class Shard:
             SELECT i % 1024, (1600000000000::bigint + i / 1024) << 16 | (i % 1024) << 6, true, true
             FROM generate_series(1, {READERS}) AS i;
             SELECT setseed(0.5);
-            INSERT INTO graph.follower
-            SELECT {AUTHOR} >> 6 & 1023, {AUTHOR}, bucket, reader, reader, 1, true
-            FROM (SELECT bucket, reader FROM feed.reader ORDER BY random() LIMIT {FOLLOWERS}) AS f;
             """)
+        for author, followers in self.crowds.items():
+            self.sql(f"""
+                INSERT INTO graph.follower
+                SELECT {author} >> 6 & 1023, {author}, bucket, reader, reader, 1, true
+                FROM (SELECT bucket, reader FROM feed.reader ORDER BY random() LIMIT {followers}) AS f;
+                INSERT INTO graph.follower
+                SELECT {author} >> 6 & 1023, {author}, i % 1024, id, id, 1, true
+                FROM generate_series({READERS + 1}, {followers}) AS i,
+                    LATERAL (SELECT (1500000000000::bigint + i / 1024) << 16 | (i % 1024) << 6 AS id) AS f;
+                """)
         # Ten posts of others to each tenth of the readers, and so on: the tree grows as it would in use.
         for turn in range(HISTORY):
             self.sql(f"""
@@ -93,10 +103,14 @@ class Shard:
                 FROM feed.reader ORDER BY hashint8(reader + {turn}) % 10, bucket, reader;
                 """)
         self.sql("VACUUM ANALYZE")
-        self.readers = self.folder / "readers"
-        text = self.sql(
-            "SELECT follower FROM graph.follower ORDER BY follower_bucket, follower")
-        self.readers.write_text(text, encoding="utf-8")
+
+    def readers(self, author):
+        """A file with the followers of an author, in the order in which the product delivers."""
+        file = self.folder / f"readers-{author}"
+        file.write_text(self.sql(
+            f"SELECT follower FROM graph.follower WHERE followed = {author}"
+            " ORDER BY follower_bucket, follower"), encoding="utf-8")
+        return file
 
     def restore(self):
         """The same start for everybody: the history and no more, no dirty pages."""
@@ -109,13 +123,44 @@ class Shard:
         return int(self.sql(f"SELECT count(*) FROM feed.entry WHERE post_id >= {FIRST_POST}"))
 
 
+class Product:
+    """The product's fan-out of one author's posts, as a process that is told to publish."""
+
+    def __init__(self, frame, shard, author, threshold=1_000_000):
+        self.process = subprocess.Popen(
+            [frame.product("fanoutbench"), "--port", str(shard.port), "--database", "tessera",
+             "--author", str(author), "--connections", str(CONNECTIONS), "--threshold", str(threshold)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def publish(self, posts, first=FIRST_POST):
+        """Seconds from the commit of so many posts to the last entry."""
+        self.process.stdin.write(f"go {first} {posts}\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        if not line:
+            raise Unavailable("fanoutbench ended")
+        return json.loads(line)["seconds"]
+
+    def cpu_seconds(self):
+        return cpu_of(self.process.pid)
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait(20)
+
+
 def run(frame):
+    compare(frame, "fanout", FOLLOWERS, POSTS)
+
+
+def compare(frame, scenario, followers, posts):
+    """The product beside the raw inserts of the same entries."""
     include = subprocess.run(["pg_config", "--includedir"], capture_output=True, text=True)
     if include.returncode:
         raise Unavailable("pg_config is missing; install libpq-dev")
     raw = frame.c_peer("unnest", f"-I{include.stdout.strip()}", "-lpq", "-lpthread")
-    product = frame.product("fanoutbench")
-    shard = Shard(frame)
+    shard = Shard(frame, {AUTHOR: followers})
+    readers = shard.readers(AUTHOR)
     conninfo = f"host=127.0.0.1 port={shard.port} user=mover dbname=tessera"
 
     def measure(insert):
@@ -129,34 +174,22 @@ def run(frame):
         server = shard.server.cpu_seconds() - before[0]
         both = server + client_seconds() - before[1]
         rows = shard.rows()
-        if rows != FOLLOWERS * POSTS:
-            raise Unavailable(f"{rows} entries instead of {FOLLOWERS * POSTS}")
+        if rows != followers * posts:
+            raise Unavailable(f"{rows} entries instead of {followers * posts}")
         return {"rows_s": rows / seconds, "cpu_us": both / rows * 1e6,
                 "postgres_cpu_us": server / rows * 1e6}
 
     def client_seconds():
         ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return cpu_of(worker.pid) + ended.ru_utime + ended.ru_stime
+        return product.cpu_seconds() + ended.ru_utime + ended.ru_stime
 
     def insert(conflicts, connections, batch):
         out = subprocess.run(
-            [raw, conninfo, shard.readers, str(FIRST_POST), str(AUTHOR), str(POSTS), str(batch),
+            [raw, conninfo, readers, str(FIRST_POST), str(AUTHOR), str(posts), str(batch),
              str(connections), conflicts], check=True, capture_output=True, text=True)
         return json.loads(out.stdout)["seconds"]
 
-    worker = subprocess.Popen(
-        [product, "--port", str(shard.port), "--database", "tessera", "--author", str(AUTHOR),
-         "--connections", str(CONNECTIONS)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def fan_out():
-        worker.stdin.write(f"go {FIRST_POST} {POSTS}\n")
-        worker.stdin.flush()
-        line = worker.stdout.readline()
-        if not line:
-            raise Unavailable("fanoutbench ended")
-        return json.loads(line)["seconds"]
-
+    product = Product(frame, shard, AUTHOR)
     try:
         peers = {}
         for conflicts in ("skip", "fail"):
@@ -168,10 +201,9 @@ def run(frame):
                 peers[f"c-{conflicts}-{connections}x{best}"] = (
                     lambda *peer: measure(lambda: insert(*peer)), (conflicts, connections, best))
         frame.rounds(
-            "fanout",
-            {"tessera": lambda: measure(fan_out),
+            scenario,
+            {"tessera": lambda: measure(lambda: product.publish(posts)),
              **{name: functools.partial(call, *peer) for name, (call, peer) in peers.items()}},
             references=list(peers))
     finally:
-        worker.stdin.close()
-        worker.wait(20)
+        product.close()

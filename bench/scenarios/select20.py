@@ -15,6 +15,13 @@ READ_CONNECTIONS = 3
 
 BINARIES = pathlib.Path("/usr/lib/postgresql/15/bin")
 
+GOALS = [
+    {"text": "Twenty rows: CPU of a request beside C with a sync for each query", "variant": "tessera",
+     "metric": "cpu_us", "peer": "c-libpq", "most": 1.1},
+    {"text": "Twenty rows: throughput beside C with a query for each of 16 connections", "variant": "tessera",
+     "metric": "rps", "peer": "c-libpq-pool16", "least": 1.3},
+]
+
 TABLE = """
 CREATE TABLE post (
     bucket smallint, author_id bigint, id bigint, caption text NOT NULL,

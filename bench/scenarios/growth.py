@@ -1,0 +1,75 @@
+"""What one request costs as shards are added: CPU of node, PostgreSQL and memcached, at 1, 2, 4, 8 and 16 shards.
+
+Each number of shards is a cluster of its own with the same world in it, one after the other (all at once would take the
+machine from each other); each kind of request is sent by itself at the same constant rate, so that batches are
+equally full. `cached-home` is a first page, `one-bucket` a profile, both of which ask one shard at most; `hydrated-home` is a page
+further down, whose posts are on all shards; `compose` is a post with its effects.
+
+Readers follow 50 of 5,000 people. How the cost grows with follows is for `home-reads` to say.
+"""
+from frame import Unavailable
+from suite import worlds
+from suite.load import request
+from suite.mixing import Mix, measure_at
+from suite.load import Generator
+
+from .home_reads import below, first
+
+ROUNDS, SECONDS = 5, 4
+RATE = {"cached-home": 1_500, "one-bucket": 1_000, "hydrated-home": 300, "compose": 100}
+SHARDS = (1, 2, 4, 8, 16)
+GOALS = [
+    {"text": f"CPU of the app node for one {kind} request, 16 shards beside 1", "variant": f"{kind}@16",
+     "metric": "node_cpu_us", "peer": f"{kind}@1", "most": 1.1} for kind in ("cached-home", "one-bucket")]
+PLOTS = [{"title": "CPU of one request against shards", "x": "shards", "y": "µs", "metrics": ["cpu_us"],
+          "log_x": True, "log": True, "series": list(RATE)},
+         {"title": "CPU of the app node for one request against shards", "x": "shards", "y": "µs",
+          "metrics": ["node_cpu_us"], "log_x": True, "log": True, "series": list(RATE)}]
+
+
+def run(frame):
+    taken = {}
+    for shards in SHARDS[:3] if frame.options.quick else SHARDS:
+        try:
+            cluster, actions = worlds.small(frame, shards)
+        except Unavailable as reason:
+            frame.note("growth", f"{shards} shards could not be measured", str(reason))
+            continue
+        generator, seeds = Generator(frame), iter(range(1, 1_000_000))
+        kinds = mixes_of(actions)
+        for kind in kinds:
+            measure_at(generator, cluster, kinds[kind], RATE[kind], 1, next(seeds))
+        for _ in range(frame.options.rounds):
+            for kind in frame.random.sample(list(kinds), len(kinds)):
+                figures = measure_at(
+                    generator, cluster, kinds[kind], RATE[kind], frame.options.seconds, next(seeds))
+                if figures["errors"]:
+                    raise Unavailable(f"{figures['errors']} errors of {kind} on {shards} shards")
+                taken.setdefault((kind, shards), []).append(figures)
+        cluster.close()
+    for (kind, shards), rounds in taken.items():
+        one = taken.get((kind, SHARDS[0]))
+        for metric in ("cpu_us", "node_cpu_us", "postgres_cpu_us", "memcached_cpu_us", "p50_ms", "p99_ms"):
+            beside = shards > SHARDS[0] and one
+            frame.emit("growth", f"{kind}@{shards}", f"{kind}@{SHARDS[0]}" if beside else None, metric,
+                       [figures[metric] for figures in rounds],
+                       [figures[metric] for figures in one] if beside else None)
+
+
+def mixes_of(actions):
+    world, tokens = actions.world, actions.tokens
+
+    def further_down(random):
+        reader = random.choice(actions.readers)
+        return below(world, reader, tokens[reader])
+
+    def own_profile(random):
+        reader = random.choice(actions.readers)
+        return request("GET", f"/api/v1/accounts/{reader}", tokens[reader])
+
+    return {
+        "cached-home": Mix(home=(1, lambda random: first(actions.anybody(random)))),
+        "one-bucket": Mix(profile=(1, own_profile)),
+        "hydrated-home": Mix(home=(1, further_down)),
+        "compose": Mix(compose=(1, actions.compose)),
+    }

@@ -1,0 +1,11 @@
+"""LinkBench's mix on our routes; which of its operations is which route stands in suite/mixes.py."""
+from suite import mixes, mixing, worlds
+
+ROUNDS, SECONDS = 3, 8
+COLUMNS = mixing.COLUMNS
+PLOTS = [worlds.latency_against_load("LinkBench mix: latency against load")]
+
+
+def run(frame):
+    cluster, actions = worlds.small(frame)
+    mixing.run(frame, "links", cluster, mixes.links(actions))

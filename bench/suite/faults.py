@@ -1,0 +1,104 @@
+"""A load that goes on while something happens to the cluster, and what its users saw before, meanwhile and after."""
+import os
+import signal
+import statistics
+import time
+
+from frame import Unavailable, tree
+
+from . import mixes, worlds
+from .cluster import say
+from .load import Generator
+
+RATE = 400
+PHASES = ("before", "during", "after")
+
+
+def over_time(title):
+    return {"title": title, "x": "seconds", "y": "ms", "metrics": ["window_p99_ms"], "series": ["home"],
+            "log": True}
+
+
+def run(frame, scenario, act, undo=None, lasting=None, **settings):
+    """Home reads and a few posts at a constant rate; after a third of the time `act(cluster)` is called, and `undo` at two
+    thirds.
+
+    What fell due between the two is `during`. Prints each phase, and the p99 of home reads of each second.
+    """
+    cluster, actions = worlds.small(frame, **settings)
+    length = frame.options.seconds
+    mix = mixes.Mix(home=(90, actions.home), status=(8, actions.status), compose=(2, actions.compose))
+    generator = Generator(frame)
+    generator.open(cluster.port, mix.plan(RATE, 3, 0)).wait()
+    phases = {phase: [] for phase in PHASES}
+    series = {}
+    for number in range(frame.options.rounds):
+        running = generator.open(cluster.port, mix.plan(RATE, length, number + 1))
+        began = time.monotonic()
+        time.sleep(length / 3)
+        say(f"{scenario}: round {number + 1}")
+        hurt = time.monotonic() - began
+        found = act(cluster)
+        if undo:
+            time.sleep(max(0, length * 2 / 3 - (time.monotonic() - began)))
+            undo(cluster, found)
+        healed = max(time.monotonic() - began, hurt + (lasting or 0))
+        measured = running.wait()
+        for window in measured.windows:
+            at = window["at"]
+            phase = "before" if at <= hurt else "during" if at <= healed + 1 else "after"
+            phases[phase].append({**window, "round": number})
+            if window["kind"] == "home" and window["ok"]:
+                series.setdefault(round(at), []).append(window["p99_ms"])
+    if not phases["after"]:
+        raise Unavailable("the load was over before the cluster was whole again; give more --seconds")
+    for kind in mix.kinds:
+        for phase, windows in phases.items():
+            mine = [one for one in windows if one["kind"] == kind]
+            answered = [one for one in mine if one["ok"]]
+            if not answered:
+                continue
+            frame.emit(scenario, f"{kind}-{phase}", None, "p50_ms", [one["p50_ms"] for one in answered])
+            frame.emit(scenario, f"{kind}-{phase}", None, "p99_ms", [one["p99_ms"] for one in answered])
+            frame.emit(scenario, f"{kind}-{phase}", None, "max_ms", [max(one["max_ms"] for one in answered)])
+            frame.emit(scenario, f"{kind}-{phase}", None, "errors", [sum(one["errors"] for one in mine)])
+    for at, values in sorted(series.items()):
+        frame.emit(scenario, f"home@{at}", None, "window_p99_ms", [statistics.median(values)])
+    recovery = [back_to_normal(phases, number) for number in range(frame.options.rounds)]
+    frame.emit(scenario, "home", None, "seconds_to_normal", recovery)
+
+
+def back_to_normal(phases, number):
+    """Seconds after the event from which on the p99 of home reads stayed below twice what it was before."""
+    def of(phase):
+        return [one for one in phases[phase] if one["round"] == number and one["kind"] == "home"]
+
+    normal = 2 * statistics.median(one["p99_ms"] for one in of("before"))
+    later = of("during") + of("after")
+    bad = [one["at"] for one in later if one["p99_ms"] > normal or one["errors"]]
+    return max(bad) - min(one["at"] for one in later) + 1 if bad else 0
+
+
+def kill(cluster, names):
+    """Kills supervised processes, which are restarted at once; their names."""
+    running = cluster.processes()
+    for name in names:
+        os.kill(running[name], signal.SIGKILL)
+    return names
+
+
+def pause(cluster, names):
+    """Stops processes so that they neither answer nor close their connections."""
+    running = cluster.processes()
+    pids = [pid for name in names for pid in tree(running[name])]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    return pids
+
+
+def resume(cluster, pids):
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGCONT)
+        except ProcessLookupError:
+            continue
