@@ -29,7 +29,7 @@ def generator(tmp_path_factory):
 
 
 class Site:
-    """Answers every request after `pause(number of the connection's request)` seconds, a connection at a time each."""
+    """Answers every request alike; from `stop_at` seconds after the first it answers nobody for a while."""
 
     def __init__(self, answer, stop_at=None):
         self.answer, self.stop_at, self.began = answer, stop_at, None
@@ -46,12 +46,16 @@ class Site:
             threading.Thread(target=self._serve, args=(link,), daemon=True).start()
 
     def _serve(self, link):
-        while link.recv(4096):
-            now = time.monotonic()
-            self.began = self.began or now
-            if self.stop_at is not None and self.stop_at <= now - self.began < self.stop_at + STALL:
-                time.sleep(self.began + self.stop_at + STALL - now)
-            link.sendall(self.answer)
+        try:
+            while link.recv(4096):
+                now = time.monotonic()
+                self.began = self.began or now
+                if self.stop_at is not None and self.stop_at <= now - self.began < self.stop_at + STALL:
+                    time.sleep(self.began + self.stop_at + STALL - now)
+                link.sendall(self.answer)
+        except OSError:
+            # The generator is done and has gone.
+            link.close()
 
 
 def run(generator, folder, port, plan, *rest):

@@ -2,21 +2,20 @@
 
 Each number of shards is a cluster of its own with the same world in it, one after the other (all at once would take the
 machine from each other); each kind of request is sent by itself at the same constant rate, so that batches are
-equally full. `cached-home` is a first page, `one-bucket` a profile, both of which ask one shard at most; `hydrated-home` is a page
-further down, whose posts are on all shards; `compose` is a post with its effects.
+equally full. `cached-home` is a first page, `one-bucket` a profile, both of which ask one shard at most; `hydrated-home` is the same page
+made anew, whose posts are on all shards; `compose` is a post with its effects.
 
 Readers follow 50 of 5,000 people. How the cost grows with follows is for `home-reads` to say.
 """
 from frame import Unavailable
 from suite import worlds
-from suite.load import request
+from suite.load import Generator, request
 from suite.mixing import Mix, measure_at
-from suite.load import Generator
 
-from .home_reads import below, first
+from .home_reads import first, hydrated
 
 ROUNDS, SECONDS = 5, 4
-RATE = {"cached-home": 1_500, "one-bucket": 1_000, "hydrated-home": 300, "compose": 100}
+RATE = {"cached-home": 500, "one-bucket": 500, "hydrated-home": 200, "compose": 60}
 SHARDS = (1, 2, 4, 8, 16)
 GOALS = [
     {"text": f"CPU of the app node for one {kind} request, 16 shards beside 1", "variant": f"{kind}@16",
@@ -57,11 +56,7 @@ def run(frame):
 
 
 def mixes_of(actions):
-    world, tokens = actions.world, actions.tokens
-
-    def further_down(random):
-        reader = random.choice(actions.readers)
-        return below(world, reader, tokens[reader])
+    tokens = actions.tokens
 
     def own_profile(random):
         reader = random.choice(actions.readers)
@@ -70,6 +65,6 @@ def mixes_of(actions):
     return {
         "cached-home": Mix(home=(1, lambda random: first(actions.anybody(random)))),
         "one-bucket": Mix(profile=(1, own_profile)),
-        "hydrated-home": Mix(home=(1, further_down)),
+        "hydrated-home": Mix(home=(1, lambda random: hydrated(actions.anybody(random)))),
         "compose": Mix(compose=(1, actions.compose)),
     }

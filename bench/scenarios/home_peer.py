@@ -15,7 +15,7 @@ from suite.load import Generator
 from suite.mixing import fresh_key
 from suite.watching import Caller, Entries
 
-from .home_reads import below, first, of_cluster, plan_of
+from .home_reads import first, hydrated, of_cluster, plan_of
 
 ROUNDS, SECONDS = 5, 3
 # Milliseconds of CPU of one read, and reads a second.
@@ -62,7 +62,7 @@ def reads(frame, cluster, network, tokens):
     for _ in range(frame.options.rounds):
         for name, messages in (
                 ("tessera", [first(token) for token in tokens.values()]),
-                ("tessera-below", [below(network, r, token) for r, token in tokens.items()])):
+                ("tessera-hydrated", [hydrated(token) for token in tokens.values()])):
             taken.setdefault(name, []).append(
                 of_cluster(frame, generator, cluster, plan_of(messages)))
     for peer, (cpu_ms, rps) in PEERS.items():

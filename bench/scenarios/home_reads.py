@@ -3,8 +3,9 @@
 `sql-on-read` computes the page when it is read, as well as SQL can (peers/sqlfeed/on_read.sql), `sql-on-read-simple` as
 most would write it, `sql-on-write` reads rows that were inserted for each follower. All three are served by a C
 program on libuv and libpq with 16 connections; the pages hold the same posts, which is checked. `tessera` reads first
-pages, `tessera-below` the same posts as a page further down, which is never kept rendered: skeleton and hydration each
-time. Requests go to an app node as an app sends them, with a token that is checked.
+pages, as an app does when it is opened; `tessera-hydrated` asks with a `since_id` for the same posts, which is never kept
+rendered: skeleton and hydration each time; `tessera-below` asks for them as a page further down. Requests go to an
+app node as an app sends them, with a token that is checked.
 """
 import json
 import urllib.request
@@ -20,6 +21,7 @@ ROUNDS, SECONDS = 5, 3
 PAGE = 20
 FORMS = ("on_read", "on_read_simple", "on_write")
 CONNECTIONS = 64
+SERIES = ["tessera", "tessera-hydrated", "tessera-below", "sql-on-read", "sql-on-read-simple", "sql-on-write"]
 GOALS = [
     {"text": "Home pages at 1,000 follows and 1 M posts beside SQL on read: throughput", "variant": "tessera@1000",
      "metric": "rps", "peer": "sql-on-read@1000", "least": 20},
@@ -27,10 +29,10 @@ GOALS = [
 PLOTS = [
     {"title": "CPU of one home page against follows", "x": "follows of the reader", "y": "µs",
      "metrics": ["cpu_us"], "log": True, "log_x": True,
-     "series": ["tessera", "tessera-below", "sql-on-read", "sql-on-read-simple", "sql-on-write"]},
+     "series": SERIES},
     {"title": "Home pages a second against follows", "x": "follows of the reader", "y": "pages a second",
      "metrics": ["rps"], "log": True, "log_x": True,
-     "series": ["tessera", "tessera-below", "sql-on-read", "sql-on-read-simple", "sql-on-write"]},
+     "series": SERIES},
 ]
 
 
@@ -52,6 +54,7 @@ def run(frame):
         readers = network.groups[size]
         check(network, cluster, tokens, servers, readers[:5])
         ours = {"tessera": [first(tokens[r]) for r in readers],
+                "tessera-hydrated": [hydrated(tokens[r]) for r in readers],
                 "tessera-below": [below(network, r, tokens[r]) for r in readers]}
         for name, messages in ours.items():
             measures[f"{name}@{size}"] = (
@@ -68,6 +71,11 @@ def run(frame):
 
 def first(token):
     return request("GET", f"/api/v1/timelines/home?limit={PAGE}", token)
+
+
+def hydrated(token):
+    """The first page, with a condition that every post fulfils."""
+    return request("GET", f"/api/v1/timelines/home?limit={PAGE}&since_id=1", token)
 
 
 def below(network, reader, token):

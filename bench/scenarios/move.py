@@ -1,4 +1,4 @@
-"""Moving buckets between shards of the running cluster, one at a time, under an open-loop load.
+"""Moving buckets between shards of the cluster that runs, or of one of its own, one at a time, under an open-loop load.
 
 The pause of a move is the longest that a write into its bucket waited, counted from when it was due; the bucket is
 written 50 times a second for this. Beside it, in the same run: the same while nothing moves; the other buckets' p99
@@ -22,6 +22,7 @@ from open_loop.client import Client, Failed  # noqa: E402
 from open_loop.load import Load, Overrun  # noqa: E402
 from open_loop.people import sign_up  # noqa: E402
 from open_loop.site import Cluster, Journal, Unanswered  # noqa: E402
+from suite.cluster import home_of  # noqa: E402
 
 ROUNDS = 100
 PEOPLE = 40
@@ -43,7 +44,7 @@ def run(frame):
 
 
 async def _run(frame):
-    cluster = Cluster()
+    cluster = Cluster(home_of(frame, app_nodes=2, workers=2))
     if not cluster.leader():
         raise Unavailable("no coordinator leads; cluster/status shows what runs")
     client = Client(cluster.http_port)

@@ -1,7 +1,7 @@
 """One of the two memcached of each pool stops answering without closing its connections, and comes back at two thirds."""
 from suite import faults
 
-ROUNDS, SECONDS = 3, 45
+ROUNDS, SECONDS, QUICK_SECONDS = 3, 45, 15
 PLOTS = [faults.over_time("Half of each pool gone from one third to two thirds: p99 of home reads in each second")]
 NODES = ["memcached-feed1", "memcached-object1", "memcached-session1"]
 GOALS = [

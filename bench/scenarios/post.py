@@ -1,4 +1,4 @@
-"""Publishing on the running cluster: until the answer, and until a follower's home timeline shows it.
+"""Publishing on the cluster that runs, or on one of its own: until the answer, and until a follower's home timeline shows it.
 
 Beside the floor of the same run: one durable commit on one shard, one round trip through the balancer.
 """
@@ -11,9 +11,9 @@ import subprocess
 import time
 import urllib.parse
 
-from frame import ROOT, Unavailable
+from frame import Unavailable
+from suite.cluster import home_of
 
-HOME = pathlib.Path(os.environ.get("TESSERA_HOME", ROOT / ".tessera"))
 POSTS_PER_ROUND = 20
 VISIBLE_WITHIN = 10.0
 COMMITS = "SELECT pg_logical_emit_message(true, 'bench', 'one small commit');\n"
@@ -56,13 +56,6 @@ def sign_up(port):
     client = Client(port, member)
     client.id = client.call("GET", "/api/v1/accounts/verify_credentials")["id"]
     return client
-
-
-def settings():
-    try:
-        return json.loads((HOME / "settings.json").read_text())
-    except OSError:
-        raise Unavailable(f"there is no cluster in {HOME}; cluster/up makes one") from None
 
 
 def commit_ms(frame, port, password):
@@ -110,9 +103,10 @@ def percentile(values, share):
 
 
 def run(frame):
-    chosen = settings()
-    port = int(os.environ.get("HTTP_PORT", chosen["http_port"]))
-    password = (HOME / "secrets" / "postgres-mover").read_text().strip()
+    home = home_of(frame)
+    chosen = json.loads((home / "settings.json").read_text())
+    port = chosen["http_port"]
+    password = (home / "secrets" / "postgres-mover").read_text().strip()
     author, reader = sign_up(port), sign_up(port)
     reader.call("GET", "/api/v1/timelines/home")
     reader.call("POST", f"/api/v1/accounts/{author.id}/follow")

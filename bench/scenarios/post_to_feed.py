@@ -20,7 +20,7 @@ from suite.load import Generator, Plan, request
 from suite.mixing import fresh_key
 from suite.watching import Caller, Prompt
 
-ROUNDS, SECONDS = 3, 15
+ROUNDS, SECONDS, QUICK_SECONDS = 3, 15, 5
 AUTHORS, FOLLOWERS = 200, 1_000
 BURST = 400
 PUBLISHERS = 16

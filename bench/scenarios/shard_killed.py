@@ -1,7 +1,7 @@
 """The PostgreSQL of one of four shards is killed with SIGKILL; the supervisor starts it again, and it recovers."""
 from suite import faults
 
-ROUNDS, SECONDS = 3, 45
+ROUNDS, SECONDS, QUICK_SECONDS = 3, 45, 15
 PLOTS = [faults.over_time("One of four shards killed at one third: p99 of home reads in each second")]
 
 

@@ -4,7 +4,7 @@ import os
 from frame import Unavailable
 from suite import faults
 
-ROUNDS, SECONDS = 3, 45
+ROUNDS, SECONDS, QUICK_SECONDS = 3, 45, 15
 PLOTS = [faults.over_time("Sixteen buckets moved from one third on: p99 of home reads in each second")]
 BUCKETS = 16
 

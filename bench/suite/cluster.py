@@ -132,6 +132,12 @@ class BenchCluster:
         return f"{signed}.{_base64(hmac.digest(self._key, signed.encode(), hashlib.sha256))}"
 
 
+def home_of(frame, **settings):
+    """The folder of the cluster that runs, as TESSERA_HOME or this checkout says; else of one that is made for now."""
+    home = pathlib.Path(os.environ.get("TESSERA_HOME", ROOT / ".tessera"))
+    return home if (home / "settings.json").exists() else BenchCluster(frame, **settings).home
+
+
 def port_range(start):
     """The first free range of ports from `start` on."""
     for base in range(start, 32_000, PORTS):
