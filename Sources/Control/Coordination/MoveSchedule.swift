@@ -23,12 +23,17 @@ package struct MoveSchedule: Sendable {
     private var running = 0
 
     /// `moves` are all that the journal holds. One that waits out its retention loads nobody, but no other
-    /// move may take its buckets; ``MoveEvent/retireAsked`` ends that.
+    /// move may take its buckets; ``MoveEvent/retireAsked`` ends that. One of which only old rows are left to be
+    /// deleted keeps no other from starting between its shards: it waits for the nodes more than it works.
     package init(moves: [BucketMove], limits: MoveLimits = MoveLimits()) {
         self.limits = limits
         for move in moves where !move.step.isFinal {
             busy.formUnion(move.spec.buckets)
-            if move.step != .reverseSync { take(move.spec.source, move.spec.target) }
+            switch move.step {
+            case .reverseSync: break
+            case .retired: running += 1
+            default: take(move.spec.source, move.spec.target)
+            }
         }
     }
 

@@ -41,6 +41,15 @@ struct MoveScheduleTests {
         #expect(schedule.start([step(2, 3, 5)]).count == 1)
     }
 
+    @Test func `a move that only has old rows to delete keeps its buckets, but not its shards`() {
+        var run = MoveRun(aMove())
+        run.run(until: "clean")
+        var schedule = MoveSchedule(moves: [run.move])
+
+        #expect(schedule.start([step(1, 2, 5)]).isEmpty)
+        #expect(schedule.start([step(1, 2, 6)]).count == 1)
+    }
+
     @Test func `neighbours in a plan have different shards where they can`() throws {
         var map = try Placement.firstMap(shards: shards(4))
         map.put(shard(5))
