@@ -8,7 +8,8 @@ extension BareCluster {
     func startCoordinator(
         _ name: String,
         failpoint: String? = nil,
-        retentionSeconds: Int = 0
+        retentionSeconds: Int = 0,
+        megabytesPerSecond: Int = 0
     ) async throws -> ServerProcess {
         var environment: [String] = []
         if let failpoint {
@@ -22,6 +23,7 @@ extension BareCluster {
                 "--etcd-password-file", "\(secrets)/etcd",
                 "--postgres-password-file", "\(secrets)/postgres-mover",
                 "--moves-retention-seconds", "\(retentionSeconds)",
+                "--moves-megabytes-per-second", "\(megabytesPerSecond)",
             ]
         )
         try await process.start()
