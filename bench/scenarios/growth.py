@@ -1,21 +1,25 @@
 """What one request costs as shards are added: CPU of node, PostgreSQL and memcached, at 1, 2, 4, 8 and 16 shards.
 
-Each number of shards is a cluster of its own with the same world in it, one after the other (all at once would take the
-machine from each other); each kind of request is sent by itself at the same constant rate, so that batches are
-equally full. `cached-home` is a first page, `one-bucket` a profile, both of which ask one shard at most; `hydrated-home` is the same page
-made anew, whose posts are on all shards; `compose` is a post with its effects.
+Each number of shards is a cluster of its own with the same world in it, one after the other (all at once would take
+the machine from each other); each kind of request is sent by itself at the same constant rate, so that batches are
+equally full. What the cluster uses when nobody asks (looks for effects, for withdrawals, for news of the map) is
+measured before and not charged to the requests; it stands in the rows `idle`, as milliseconds of CPU a second.
 
-Readers follow 50 of 5,000 people. How the cost grows with follows is for `home-reads` to say.
+`cached-home` is a first page, `one-bucket` a profile, both of which ask one shard at most; `hydrated-home` is the same
+page made anew, whose posts are on all shards; `compose` is a post with its effects. Readers follow 50 of 5,000 people.
+How the cost grows with follows is for `home-reads` to say.
 """
 from frame import Unavailable
 from suite import worlds
+from suite.accounting import OF_A_REQUEST
 from suite.load import Generator, request
-from suite.mixing import Mix, measure_at
+from suite.mixing import Mix, idle_cost, measure_at
 
 from .home_reads import first, hydrated
 
 ROUNDS, SECONDS = 5, 4
 RATE = {"cached-home": 500, "one-bucket": 500, "hydrated-home": 200, "compose": 60}
+IDLE_SECONDS = 8
 SHARDS = (1, 2, 4, 8, 16)
 GOALS = [
     {"text": f"CPU of the app node for one {kind} request, 16 shards beside 1", "variant": f"{kind}@16",
@@ -38,10 +42,14 @@ def run(frame):
         kinds = mixes_of(actions)
         for kind in kinds:
             measure_at(generator, cluster, kinds[kind], RATE[kind], 1, next(seeds))
+        cluster.settle()
+        idle = idle_cost(cluster, 2 if frame.options.quick else IDLE_SECONDS)
+        for group in OF_A_REQUEST:
+            frame.emit("growth", f"idle@{shards}", None, f"{group}_ms_s", [idle[group] * 1000])
         for _ in range(frame.options.rounds):
             for kind in frame.random.sample(list(kinds), len(kinds)):
                 figures = measure_at(
-                    generator, cluster, kinds[kind], RATE[kind], frame.options.seconds, next(seeds))
+                    generator, cluster, kinds[kind], RATE[kind], frame.options.seconds, next(seeds), idle)
                 if figures["errors"]:
                     raise Unavailable(f"{figures['errors']} errors of {kind} on {shards} shards")
                 taken.setdefault((kind, shards), []).append(figures)

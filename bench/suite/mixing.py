@@ -1,6 +1,7 @@
 """A mix of requests against a cluster: how much it takes, and what it costs and how long it takes below that."""
 import random
 import secrets
+import time
 
 from frame import Unavailable
 
@@ -65,15 +66,25 @@ def capacity(generator, port, mix, seconds, seed):
     return measured.all.ok / measured.seconds
 
 
-def measure_at(generator, cluster, mix, rate, seconds, seed):
-    """One open-loop run at a constant rate; figures of all requests and of each kind."""
+def idle_cost(cluster, seconds):
+    """CPU seconds that each group of processes uses in one second in which nobody asks for anything."""
+    _, used = cluster.accounting().during(lambda: time.sleep(seconds))
+    return {group: value / seconds for group, value in used.items()}
+
+
+def measure_at(generator, cluster, mix, rate, seconds, seed, idle=None):
+    """One open-loop run at a constant rate; figures of all requests and of each kind.
+
+    With `idle`, what the cluster uses anyway is not charged to the requests.
+    """
     accounting = cluster.accounting()
     warm = min(2, seconds / 4)
     plan = mix.plan(rate, seconds + warm, seed)
     measured, used = accounting.during(lambda: generator.open(cluster.port, plan, warm).wait())
     # The seconds of warming cost CPU too, and are not among the answers.
     share = measured.all.ok / max(1, plan.length - measured.all.errors)
-    used = {group: value * share for group, value in used.items()}
+    used = {group: max(0, value - (idle or {}).get(group, 0) * (seconds + warm)) * share
+            for group, value in used.items()}
     figures = {"rps": measured.all.ok / seconds, "errors": measured.all.errors,
                **latencies(measured.all), **costs(measured, used), "late_p99_ms": measured.late_p99_ms}
     for kind, outcome in measured.kinds.items():
