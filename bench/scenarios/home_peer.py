@@ -6,6 +6,8 @@ pages of 55 KB; a post was visible to 1,000 followers after 1.6 s and to 10,000 
 beside another run on another day: read it as a size, not to the digit.
 
 `visible` is when the last of all followers has the post: every entry is committed, and 20 of them see it when they ask.
+Beside it, in the same rounds, a feed on one PostgreSQL that inserts a row for each follower in the transaction of
+the post, as simply as that can be done: no worker, no owner of buckets, no other shard, and the writer waits for it.
 """
 import time
 
@@ -13,6 +15,7 @@ from suite import world
 from suite.cluster import BenchCluster, say
 from suite.load import Generator
 from suite.mixing import fresh_key
+from suite.sqlfeed import SQLFeed
 from suite.watching import Caller, Entries
 
 from .home_reads import first, hydrated, of_cluster, plan_of
@@ -52,9 +55,10 @@ def run(frame):
     tokens = world.settle_in(cluster, network)
     crowd_tokens = world.settle_in(cluster, crowd, [*crowd.groups[2], *authors.values()])
     cluster.rest()
+    peer = SQLFeed(frame, crowd)
     reads(frame, cluster, network, tokens)
     for size, author in authors.items():
-        visible(frame, cluster, crowd_tokens, author, crowd.groups[2][:size])
+        visible(frame, cluster, peer, crowd_tokens, author, crowd.groups[2][:size])
 
 
 def reads(frame, cluster, network, tokens):
@@ -78,12 +82,14 @@ def reads(frame, cluster, network, tokens):
             frame.emit("home-peer", name, peer, "rps", [one["rps"] for one in rounds], [rps] * len(mine))
 
 
-def visible(frame, cluster, tokens, author, followers):
+def visible(frame, cluster, peer, tokens, author, followers):
     """Seconds from sending a post to everybody seeing it."""
     writer = Caller(cluster.port, tokens[author])
     looking = [Caller(cluster.port, tokens[reader]) for reader in followers[::len(followers) // LOOKING]]
-    entries, taken = Entries(cluster), []
+    entries, taken, inserted = Entries(cluster), [], []
     for _ in range(frame.options.rounds + 1):
+        inserted.append(peer.publish_seconds(
+            author, int(time.time() * 1000) << 16 | world.bucket_of(author) << 6))
         for reader in looking:
             reader.home()
         began = time.monotonic()
@@ -94,9 +100,11 @@ def visible(frame, cluster, tokens, author, followers):
                 time.sleep(0.002)
         taken.append(time.monotonic() - began)
     entries.close()
-    size, peer = len(followers), f"gotosocial-{len(followers)}-followers"
-    peer_s = PEER_VISIBLE_S.get(size)
-    if peer_s:
-        frame.emit("home-peer", peer, None, "visible_s", [peer_s])
-    frame.emit("home-peer", f"tessera-{size}-followers", peer if peer_s else None, "visible_s", taken[1:],
-               [peer_s] * (len(taken) - 1) if peer_s else None)
+    size = len(followers)
+    ours, simple = f"tessera-{size}-followers", f"sql-on-write-{size}-followers"
+    frame.emit("home-peer", simple, None, "visible_s", inserted[1:])
+    frame.emit("home-peer", ours, simple, "visible_s", taken[1:], inserted[1:])
+    if size in PEER_VISIBLE_S:
+        seconds, measured = PEER_VISIBLE_S[size], f"gotosocial-{size}-followers"
+        frame.emit("home-peer", measured, None, "visible_s", [seconds])
+        frame.emit("home-peer", ours, measured, "visible_s", taken[1:], [seconds] * (len(taken) - 1))

@@ -18,7 +18,7 @@ from suite import world
 from suite.cluster import BenchCluster, say
 from suite.load import Generator, Plan, request
 from suite.mixing import fresh_key
-from suite.watching import Caller, Prompt
+from suite.watching import Caller, Deliveries, Prompt
 
 ROUNDS, SECONDS, QUICK_SECONDS = 3, 15, 5
 AUTHORS, FOLLOWERS = 200, 1_000
@@ -68,10 +68,14 @@ def limit_of(frame, cluster, tokens, posts, number):
     plan = Plan(["compose"])
     for post in range(posts):
         plan.due(0, plan.add("compose", compose(tokens[post % len(tokens)], f"burst {number} {post}")))
+    deliveries = Deliveries(cluster)
+    deliveries.wait()
     began = time.monotonic()
     Generator(frame).open(cluster.port, plan, connections=PUBLISHERS).wait().refuse_errors("the node")
-    cluster.settle()
-    return posts / (time.monotonic() - began)
+    deliveries.wait()
+    seconds = time.monotonic() - began
+    deliveries.close()
+    return posts / seconds
 
 
 def at_rate(frame, cluster, tokens, writers, readers, rate, number):

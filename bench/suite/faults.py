@@ -10,7 +10,7 @@ from . import mixes, worlds
 from .cluster import say
 from .load import Generator
 
-RATE = 400
+RATE = 250
 PHASES = ("before", "during", "after")
 
 
@@ -31,7 +31,7 @@ def run(frame, scenario, act, undo=None, lasting=None, **settings):
     generator = Generator(frame)
     generator.open(cluster.port, mix.plan(RATE, 3, 0)).wait()
     phases = {phase: [] for phase in PHASES}
-    series = {}
+    series, failures = {}, {}
     for number in range(frame.options.rounds):
         running = generator.open(cluster.port, mix.plan(RATE, length, number + 1))
         began = time.monotonic()
@@ -44,6 +44,8 @@ def run(frame, scenario, act, undo=None, lasting=None, **settings):
             undo(cluster, found)
         healed = max(time.monotonic() - began, hurt + (lasting or 0))
         measured = running.wait()
+        for reason, count in measured.all.failed.items():
+            failures[reason] = failures.get(reason, 0) + count
         for window in measured.windows:
             at = window["at"]
             phase = "before" if at <= hurt else "during" if at <= healed + 1 else "after"
@@ -64,6 +66,9 @@ def run(frame, scenario, act, undo=None, lasting=None, **settings):
             frame.emit(scenario, f"{kind}-{phase}", None, "errors", [sum(one["errors"] for one in mine)])
     for at, values in sorted(series.items()):
         frame.emit(scenario, f"home@{at}", None, "window_p99_ms", [statistics.median(values)])
+    if failures:
+        frame.note(scenario, "What failed, over all rounds",
+                   "\n".join(f"{count} x {reason}" for reason, count in sorted(failures.items())))
     recovery = [back_to_normal(phases, number) for number in range(frame.options.rounds)]
     frame.emit(scenario, "home", None, "seconds_to_normal", recovery)
 

@@ -1,30 +1,7 @@
-"""What people do, as requests of the public API.
+"""What people do, as requests of the public API, and how often: the mixes of three public benchmarks.
 
-LinkBench and TAOBench speak of nodes or objects and of links or edges: here a node is a post, a link is a like or a
-follow. What of theirs is which route of ours:
-
-| LinkBench | share | here |
-| --- | --- | --- |
-| get_link_list | 50.7 | whom a person follows, 40 of them (half), or who likes a post (half) |
-| get_node | 12.9 | one post |
-| add_link | 9.0 | a like |
-| update_link | 8.0 | the same person likes the same post again |
-| update_node | 7.4 | an edit of one's own post |
-| count_link | 4.9 | a profile, which shows its three counts |
-| delete_link | 3.0 | a like is taken back |
-| add_node | 2.6 | a new post |
-| delete_node | 1.0 | one's own post is deleted |
-| get_link | 0.5 | the relationship to one person |
-
-| TAOBench, workload A | share | here |
-| --- | --- | --- |
-| read: object, point, range, count | 171 × (475, 68, 376, 39) | a post, a relationship, a list of followed, a profile |
-| write: object add and update, edge add and update | 57 × (111, 214, 10, 380) | a post, an edit, a like, a like again |
-| read transaction | 15 | a page of 20 posts: the home timeline |
-| write transaction | 1 | a post, which writes its row, its count, its key and its effect in one transaction |
-
-LinkBench reads by Zipf 0.8, and so does this; its shares are those of its FBWorkload.properties, TAOBench's those of its
-workload_a.json.
+LinkBench and TAOBench speak of nodes or objects and of links or edges. Here a node is a post, a link is a like or a
+follow; which operation is which route stands in the scenarios `links` and `tao`.
 """
 import bisect
 import itertools
@@ -127,7 +104,7 @@ def social(actions):
 
 
 def links(actions):
-    """LinkBench's mix, as above."""
+    """LinkBench's mix: scenarios/links.py says what is what."""
     return Mix(get_link_list=(50.7, actions.list), get_node=(12.9, actions.status),
                add_link=(9.0, actions.like), update_link=(8.0, actions.like_again),
                update_node=(7.4, actions.edit), count_link=(4.9, actions.profile),
@@ -136,7 +113,7 @@ def links(actions):
 
 
 def tao(actions):
-    """TAOBench's workload A, as above."""
+    """TAOBench's workload A: scenarios/tao.py says what is what."""
     read, write = 171 / (475 + 68 + 376 + 39), 57 / (111 + 214 + 10 + 380)
     return Mix(object_read=(read * 475, actions.status), point_read=(read * 68, actions.relationship),
                range_read=(read * 376, actions.following), count_read=(read * 39, actions.profile),

@@ -47,9 +47,9 @@ def _round_step(rough):
 
 def number(value):
     """As a person would write it on an axis."""
-    if value >= 10_000:
-        return f"{value / 1e6:g}M" if value >= 1e6 else f"{value / 1e3:g}k"
-    return f"{value:g}"
+    if value >= 1_000_000:
+        return f"{value / 1e6:g} M"
+    return f"{value:,.0f}" if value >= 1_000 else f"{value:g}"
 
 
 def points(rows, spec):
@@ -64,7 +64,11 @@ def points(rows, spec):
         line = found.setdefault(label if len(spec["series"]) == 1 or not several
                                 else f"{series} {label}", {})
         line[float(x)] = (float(x), row["median"], row["min"], row["max"])
-    return {label: [line[x] for x in sorted(line)] for label, line in found.items()}
+    # In the order of the legend that the plot asks for, whatever was measured first.
+    wanted = [*spec["series"], *spec["metrics"]]
+    labels = sorted(found, key=lambda label: next(
+        (place for place, name in enumerate(wanted) if name.removesuffix("_ms") == label), len(wanted)))
+    return {label: [found[label][x] for x in sorted(found[label])] for label in labels}
 
 
 def draw(rows, spec):
@@ -92,7 +96,9 @@ def draw(rows, spec):
         parts.append(f'<path d="M{LEFT} {at:.1f}H{WIDTH - RIGHT}" stroke="#e3e0d8"/>'
                      f'<text x="{LEFT - 8}" y="{at + 4:.1f}" text-anchor="end" fill="#555">'
                      f"{number(tick)}</text>")
-    for tick in x.ticks():
+    # Points that lie at doublings or decades are their own ticks.
+    places = sorted({p[0] for p in everything})
+    for tick in places if log_x and len(places) <= 8 else x.ticks():
         at = x.at(tick)
         parts.append(f'<path d="M{at:.1f} {HEIGHT - BOTTOM}v5" stroke="#888"/>'
                      f'<text x="{at:.1f}" y="{HEIGHT - BOTTOM + 19}" text-anchor="middle" fill="#555">'

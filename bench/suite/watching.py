@@ -53,6 +53,27 @@ class Entries:
             prompt.close()
 
 
+class Deliveries:
+    """Looks for effects of the feed that wait or are under way."""
+
+    def __init__(self, cluster):
+        self._prompts = [Prompt(cluster, shard) for shard in cluster.shards]
+
+    def wait(self, seconds=180, every=0.005):
+        """Returns when there is none on any shard."""
+        deadline = time.monotonic() + seconds
+        query = "SELECT EXISTS (SELECT FROM jobs.outbox WHERE kind LIKE 'feed.%')"
+        # Ranges of followers are enqueued in the transaction that completes their post: there is no gap between.
+        while any(prompt.ask(query) == "t" for prompt in self._prompts):
+            if time.monotonic() > deadline:
+                raise Unavailable(f"deliveries are not done after {seconds} s")
+            time.sleep(every)
+
+    def close(self):
+        for prompt in self._prompts:
+            prompt.close()
+
+
 class Caller:
     """One kept connection of one person."""
 
