@@ -131,6 +131,7 @@ let package = Package(
         library("CPicoHTTP", package: "libh2o", apt: "libh2o-dev"),
         // Its .pc file has a flag that SwiftPM refuses.
         library("CUtf8proc", apt: "libutf8proc-dev"),
+        library("CZlib", package: "zlib", apt: "zlib1g-dev"),
         // glib-2.0.pc has the include paths that vips.h needs; vips.pc has a flag that SwiftPM refuses.
         library("CVipsLibrary", package: "glib-2.0", apt: "libvips-dev"),
         shim("CRuntime", links: ["uv"]),
@@ -172,7 +173,10 @@ let package = Package(
         storage("Postgres", ["CLibpq", "CLibuv", "EventLoops", "Sharding"]),
         storage(
             "Interactions",
-            ["Database", "EventLoops", "Metrics", "Postgres", "Sharding", logging],
+            [
+                "CZlib", "Database", "EventLoops", "JSON", "Metrics", "Objects", "Postgres",
+                "Sharding", logging,
+            ],
             exclude: ["Migrations"]
         ),
         storage("Objects", ["EventLoops"]),
@@ -216,10 +220,18 @@ let package = Package(
         service(
             "Posts",
             [
-                "Contracts", "Counters", "Database", "HTTP", "JSON", "Jobs", "Memcache", "Postgres",
-                "ServiceKit", "Sharding",
+                "Contracts", "Counters", "Database", "EventLoops", "HTTP", "JSON", "Jobs",
+                "Memcache",
+                "Postgres", "ServiceKit", "Sharding",
             ],
             exclude: ["Migrations"]
+        ),
+        service(
+            "Ranking",
+            [
+                "Contracts", "Database", "EventLoops", "HTTP", "Interactions", "JSON", "Metrics",
+                "Postgres", "ServiceKit", "Sharding", logging,
+            ]
         ),
         service("Search", ["Contracts", "HTTP", "ServiceKit", "Sharding"]),
         service(
@@ -236,9 +248,9 @@ let package = Package(
             "appnode",
             [
                 "Accounts", "Contracts", "Crypto", "Database", "Etcd", "EventLoops", "Feed",
-                "Graph", "HTTP", "Instance", "JSON", "Logs", "Media", "Memcache", "Metrics",
-                "Objects", "Postgres", "Posts", "Processes", "Search", "ServiceKit", "Settings",
-                "Sharding", logging,
+                "Graph", "HTTP", "Instance", "Interactions", "JSON", "Logs", "Media", "Memcache",
+                "Metrics", "Objects", "Postgres", "Posts", "Processes", "Ranking", "Search",
+                "ServiceKit", "Settings", "Sharding", logging,
             ]
         ),
         service(
@@ -268,10 +280,9 @@ let package = Package(
             "worker",
             [
                 "Accounts", "Contracts", "Coordination", "Counters", "Database", "Etcd",
-                "EventLoops",
-                "Feed", "Graph", "Jobs", "Media", "Memcache", "Metrics", "Objects", "Posts",
-                "Postgres",
-                "Processes", "ServiceKit", "Settings", "Sharding", logging,
+                "EventLoops", "Feed", "Graph", "Interactions", "Jobs", "Media", "Memcache",
+                "Metrics", "Objects", "Posts", "Postgres", "Processes", "ServiceKit", "Settings",
+                "Sharding", logging,
             ]
         ),
 
@@ -366,10 +377,20 @@ let package = Package(
         tests("Services", "Contracts", ["Contracts", "JSON"]),
         tests(
             "Services",
+            "Ranking",
+            [
+                "Contracts", "Counters", "Database", "EventLoops", "HTTP", "Interactions", "JSON",
+                "Metrics", "Postgres", "Ranking", "ServiceKit", "Sharding", "Shards",
+                "TestSupport", logging,
+            ]
+        ),
+        tests(
+            "Services",
             "Posts",
             [
-                "Contracts", "Database", "EventLoops", "HTTP", "JSON", "Jobs", "Memcache",
-                "Metrics", "Postgres", "Posts", "ServiceKit", "Sharding", "TestSupport", logging,
+                "Contracts", "Counters", "Database", "EventLoops", "HTTP", "JSON", "Jobs",
+                "Memcache", "Metrics", "Postgres", "Posts", "ServiceKit", "Sharding",
+                "TestSupport", logging,
             ]
         ),
         tests(
@@ -418,6 +439,14 @@ let package = Package(
             ["Etcd", "EventLoops", "Memcache", "Metrics", "Sharding", "TestSupport"]
         ),
         tests("Storage", "Administration", ["Administration", "Sharding", "TestSupport"]),
+        tests(
+            "Storage",
+            "Interactions",
+            [
+                "Database", "EventLoops", "Interactions", "JSON", "Metrics", "Objects", "Postgres",
+                "Sharding", "Shards", "TestSupport", logging,
+            ]
+        ),
         tests(
             "Storage",
             "Counters",

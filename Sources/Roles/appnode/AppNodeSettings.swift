@@ -45,6 +45,12 @@ struct AppNodeSettings: Sendable {
                 default: "true",
                 "Whether anybody may sign up."
             ),
+            Setting(
+                "interactions.served_per_second",
+                .integer(0...1_000_000),
+                default: "200",
+                "Served pages that each loop records for ranking; further ones are not recorded."
+            ),
             Setting("log.access", .flag, default: "true", "Whether each answer makes a line."),
         ] + Setting.shared
 

@@ -6,12 +6,14 @@ import Feed
 import Graph
 import HTTP
 import Instance
+import Interactions
 import JSON
 import Logging
 import Media
 import Memcache
 import Posts
 import Processes
+import Ranking
 import Search
 import ServiceKit
 import Settings
@@ -23,12 +25,17 @@ final class NodeLoop: @unchecked Sendable {
     let database: Database
     let cache: MemcachedClient
     private let feed: FeedService
+    private let interactions: InteractionLog
+    private let ranking: RankingService
     private let server: HTTPServer
+
+    /// How long what was recorded beside requests may take to be written at the end.
+    private static let writeTime = Duration.seconds(2)
 
     /// What every endpoint of this node needs of each shard's schema.
     static let schemas: [SchemaRequirement] = [
         AccountsService.schema, FeedService.schema, GraphService.schema, MediaService.schema,
-        PostsService.schema, ServiceKitSchema.requirement,
+        PostsService.schema, RankingService.schema, ServiceKitSchema.requirement,
         // Reads are held against control.ownership.
         SchemaRequirement(module: "Database", number: 4),
     ]
@@ -71,6 +78,18 @@ final class NodeLoop: @unchecked Sendable {
             media: media,
             publicURL: url
         )
+        interactions = InteractionLog(
+            database: database,
+            servedPerSecond: settings.values.integer("interactions.served_per_second"),
+            metrics: shared.metrics,
+            log: shared.log
+        )
+        ranking = RankingService(
+            database: database,
+            interactions: interactions,
+            metrics: shared.metrics,
+            log: shared.log
+        )
         feed = FeedService(
             loop: loop,
             database: database,
@@ -93,6 +112,7 @@ final class NodeLoop: @unchecked Sendable {
         )
         var endpoints = accounts.endpoints + graph.endpoints + posts.endpoints
         endpoints += media.endpoints + feed.endpoints + search.endpoints + instance.endpoints
+        endpoints += ranking.endpoints
         endpoints += HealthEndpoints(health: shared.health).endpoints
         endpoints.append(
             OpenAPI.endpoint(
@@ -129,6 +149,8 @@ final class NodeLoop: @unchecked Sendable {
     func drain(deadline: Duration) async {
         await server.drain(deadline: deadline)
         feed.stop()
+        await interactions.drain(deadline: Self.writeTime)
+        await ranking.drain(deadline: Self.writeTime)
         await database.close()
     }
 }

@@ -22,7 +22,8 @@ struct Shardctl: AsyncParsableCommand {
             ApplyCommand.self, PauseCommand.self, ResumeCommand.self, AbortCommand.self,
             RollbackCommand.self, PinCommand.self, UnpinCommand.self, IsolateCommand.self,
             VerifyCommand.self, MapCommand.self,
-            MigrateCommand.self, DoctorCommand.self, DeadCommand.self, PoolCommand.self,
+            MigrateCommand.self, DoctorCommand.self, DeadCommand.self, ReconcileCommand.self,
+            PoolCommand.self,
         ]
     )
 }

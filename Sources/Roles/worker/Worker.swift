@@ -68,7 +68,7 @@ final class Worker: Role {
             report: { log.notice("cache pools", metadata: ["trouble": "\($0)"]) }
         )
         await pools.begin()
-        let objects = try objectStore()
+        let objects = try objectFiles()
         var parts: [WorkerLoop] = []
         for (index, loop) in loops.enumerated() {
             let share = (index: index, of: loops.count)
@@ -112,10 +112,11 @@ final class Worker: Role {
         return nil
     }
 
-    private func objectStore() throws -> DirectoryStore? {
+    private func objectFiles() throws -> ObjectFiles? {
         guard !settings.objects.isEmpty else { return nil }
         let files = Offload(threads: 2, queueLimit: 256, name: "files")
-        return try DirectoryStore(root: settings.objects, offload: files)
+        let store = try DirectoryStore(root: settings.objects, offload: files)
+        return ObjectFiles(store: store, offload: files)
     }
 
     /// Nothing new is claimed, what runs ends and is settled, then connections close.

@@ -4,6 +4,7 @@ import Database
 import EventLoops
 import Feed
 import Graph
+import Interactions
 import Jobs
 import Logging
 import Media
@@ -22,6 +23,8 @@ final class WorkerLoop: @unchecked Sendable {
     let cache: MemcachedClient
     private let runner: JobRunner
     private let chores: Chores
+    private let recounts: Recounts
+    private let interactions: InteractionUpkeep
     private let collector: MediaCollector?
 
     init(
@@ -30,7 +33,7 @@ final class WorkerLoop: @unchecked Sendable {
         map: ShardMap,
         pools: PoolFollower,
         settings: WorkerSettings,
-        objects: DirectoryStore?,
+        objects: ObjectFiles?,
         metrics: MetricsRegistry,
         log: Logger
     ) throws {
@@ -76,24 +79,52 @@ final class WorkerLoop: @unchecked Sendable {
             metrics: metrics,
             log: log
         )
+        recounts = Recounts(
+            database: database,
+            share: share,
+            percent: settings.recountPercent,
+            metrics: metrics,
+            log: log
+        )
+        interactions = InteractionUpkeep(
+            database: database,
+            share: share,
+            days: settings.interactionDays,
+            export: objects.map {
+                InteractionExport(database: database, objects: $0.store, offload: $0.offload)
+            },
+            metrics: metrics,
+            log: log
+        )
         // One loop collects for the process: the files are the same ones.
         collector =
             share.index == 0
-            ? objects.map { MediaCollector(database: database, objects: $0, logger: log) } : nil
+            ? objects.map { MediaCollector(database: database, objects: $0.store, logger: log) }
+            : nil
     }
 
     func start() {
         runner.start()
         chores.start()
+        recounts.start()
+        interactions.start()
         collector?.start()
     }
 
     func drain(deadline: Duration) async {
         chores.stop()
+        recounts.stop()
+        interactions.stop()
         collector?.stop()
         await runner.drain(deadline: deadline)
         await database.close()
     }
+}
+
+/// The objects, and the threads on which their files are worked at.
+struct ObjectFiles: Sendable {
+    let store: DirectoryStore
+    let offload: Offload
 }
 
 /// What a worker never asks: it moves ids and renders nothing.

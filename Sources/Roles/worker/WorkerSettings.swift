@@ -6,7 +6,21 @@ import Sharding
 
 /// What a worker is told.
 struct WorkerSettings: Sendable {
-    static let table: [Setting] = Setting.shared
+    static let table: [Setting] =
+        Setting.shared + [
+            Setting(
+                "counters.recount_percent",
+                .integer(0...100),
+                default: "2",
+                "Share of each loop's time that goes into recounting; 0 for never."
+            ),
+            Setting(
+                "interactions.keep_days",
+                .integer(1...30),
+                default: "7",
+                "Days after which the interactions of a day leave the shards."
+            ),
+        ]
 
     let values: SettingValues
     let postgresPassword: String?
@@ -23,6 +37,8 @@ struct WorkerSettings: Sendable {
     var objects: String { values.text("objects.directory") }
     var pushThreshold: Int { values.integer("feed.push_threshold") }
     var idleDays: Int { values.integer("feed.idle_after_days") }
+    var recountPercent: Int { values.integer("counters.recount_percent") }
+    var interactionDays: Int { values.integer("interactions.keep_days") }
     var drain: Duration { .seconds(values.integer("drain.seconds")) }
 
     var database: DatabaseSettings {

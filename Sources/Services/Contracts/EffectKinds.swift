@@ -205,6 +205,8 @@ package enum CounterKind: Int16, Sendable, CaseIterable {
     case likes = 1
     case replies = 2
     case reblogs = 3
+    /// As clients tell; nothing else knows them, so they are never recounted.
+    case views = 4
     case followers = 10
     case following = 11
     case statuses = 12

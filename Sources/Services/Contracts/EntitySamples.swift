@@ -15,6 +15,10 @@ package enum EntitySamples {
         add("Status", fullStatus, emptyStatus)
         add("StatusSource", StatusSourceEntity(id: fullStatus.id, text: "a", spoilerText: ""))
         add("StatusEdit", edit)
+        add(
+            "StatusInsights",
+            StatusInsightsEntity(id: fullStatus.id, views: 1, favourites: 1, replies: 1)
+        )
         add("Context", ContextEntity(ancestors: [fullStatus], descendants: [emptyStatus]))
         add("Search", search)
         add("Tag", TagEntity(name: "a", url: "https://example.org/tags/a", following: false))

@@ -11,13 +11,14 @@ struct FavouriteRoutes: Sendable {
     static let pinnedLimit = 5
 
     let directory: PostDirectory
+    let refresh: CountRefresh
 
     var endpoints: [Endpoint] {
         [
             action("favourite", "Likes a post.", scope: "write:favourites") { call, id, user in
                 let trace = call.request.traceparent
                 if try await directory.favourites.like(id, by: user, trace: trace) {
-                    await directory.cache.forget([id])
+                    await refresh.changed(id)
                 }
             },
             action("unfavourite", "Takes a like back.", scope: "write:favourites") {
@@ -26,7 +27,7 @@ struct FavouriteRoutes: Sendable {
                 user in
                 let trace = call.request.traceparent
                 if try await directory.favourites.unlike(id, by: user, trace: trace) {
-                    await directory.cache.forget([id])
+                    await refresh.changed(id)
                 }
             },
             action("bookmark", "Keeps a post in a list of one's own.", scope: "write:bookmarks") {

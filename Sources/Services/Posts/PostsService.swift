@@ -15,6 +15,7 @@ package struct PostsService: Service {
     let directory: PostDirectory
     let replies: ReplyStore
     private let database: Database
+    private let refresh: CountRefresh
 
     package init(
         database: Database,
@@ -36,6 +37,7 @@ package struct PostsService: Service {
             media: media,
             rendering: PostRendering(publicURL: publicURL)
         )
+        refresh = CountRefresh(loop: database.loop, cache: directory.cache)
     }
 
     /// What other services use.
@@ -43,8 +45,9 @@ package struct PostsService: Service {
 
     package var endpoints: [Endpoint] {
         StatusRoutes(directory: directory, replies: replies, database: database).endpoints
-            + FavouriteRoutes(directory: directory).endpoints
+            + FavouriteRoutes(directory: directory, refresh: refresh).endpoints
             + StatusListRoutes(directory: directory).endpoints
+            + InsightRoutes(directory: directory).endpoints
     }
 
     package var effects: [any EffectHandler] {

@@ -33,4 +33,26 @@ package struct Interaction: Sendable {
     package var positions: [Int16]
     /// For how long each post was looked at; empty for `served`.
     package var milliseconds: [Int32]
+
+    package init(
+        at: Timestamp,
+        kind: Kind,
+        viewer: Int64,
+        request: String,
+        surface: Surface,
+        ordering: String,
+        posts: [Int64],
+        positions: [Int16],
+        milliseconds: [Int32]
+    ) {
+        self.at = at
+        self.kind = kind
+        self.viewer = viewer
+        self.request = request
+        self.surface = surface
+        self.ordering = ordering
+        self.posts = posts
+        self.positions = positions
+        self.milliseconds = milliseconds
+    }
 }

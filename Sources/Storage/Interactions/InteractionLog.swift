@@ -1,5 +1,5 @@
 package import Database
-import EventLoops
+internal import EventLoops
 package import Logging
 package import Metrics
 import Postgres

@@ -35,16 +35,11 @@ CREATE TABLE interactions.export (
     -- Until then nobody else begins; exporting twice writes the same object twice.
     claimed_until timestamptz,
     exported_at timestamptz,
+    -- Nil for the hour before the log began, which has none.
     object text,
     rows bigint,
     bytes bigint,
-    sha256 text,
-    CHECK (
-        exported_at IS NULL
-        OR (object IS NULL) = (rows IS NULL)
-            AND (object IS NULL) = (bytes IS NULL)
-            AND (object IS NULL) = (sha256 IS NULL)
-    )
+    CHECK ((object IS NULL) = (rows IS NULL) AND (object IS NULL) = (bytes IS NULL))
 );
 
 COMMENT ON TABLE interactions.export IS
