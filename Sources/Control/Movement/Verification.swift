@@ -56,12 +56,14 @@ struct Verification {
         var source = Tail()
         var target = Tail()
         var after = "0"
-        while let batch = try batch(after: after) {
-            try compare(batch) { entry, theirs, ours in
-                source.add(theirs)
-                target.add(ours)
+        while let window = try window(after: after) {
+            for batch in window.batches {
+                try compare(batch) { _, theirs, ours in
+                    source.add(theirs)
+                    target.add(ours)
+                }
             }
-            after = batch.lastID
+            after = window.lastID
         }
         guard shards.settings.wholeTailRows > 0, try isSmall() else {
             return .compared(source: source.description, target: target.description)
@@ -206,68 +208,80 @@ struct Verification {
 
     // MARK: Keys
 
-    /// Entries of the log, of one table, that are compared together.
+    /// What the next entries of the log are about, up to `lastID`.
+    private struct Window {
+        let batches: [Batch]
+        let lastID: String
+    }
+
+    /// Rows of one table that are compared together.
     private struct Batch {
         let table: BucketTable
-        let ids: [String]
+        /// A JSON array.
         let keys: String
-        let lastID: String
+        /// For each key its entries, with commas between them: a row may have changed more than once.
+        let ids: [String]
     }
 
     /// Compares the log's entries and deletes those whose rows agree; gives how many differ.
     private func settle(upTo newest: String) throws -> Int {
         var left = 0
         var after = "0"
-        while let batch = try batch(after: after, upTo: newest) {
+        while let window = try window(after: after, upTo: newest) {
             var equal: [String] = []
-            try compare(batch) { entry, theirs, ours in
-                if theirs == ours { equal.append(batch.ids[entry]) } else { left += 1 }
+            for batch in window.batches {
+                try compare(batch) { entry, theirs, ours in
+                    if theirs == ours { equal.append(batch.ids[entry]) } else { left += 1 }
+                }
             }
+            // Entries that come back after a crash are compared again: no disk need be waited for.
             try shards[spec.target].rows(
-                "DELETE FROM control.applied_key WHERE id = ANY ($1::bigint[])",
+                """
+                DELETE FROM control.applied_key
+                USING (SELECT set_config('synchronous_commit', 'off', true)) AS quick
+                WHERE id = ANY ($1::bigint[])
+                """,
                 ["{" + equal.joined(separator: ",") + "}"]
             )
-            after = batch.lastID
+            after = window.lastID
         }
         return left
     }
 
-    /// The next entries: those of the first one's table, as long as no other table comes between.
-    private func batch(after: String, upTo newest: String? = nil) throws -> Batch? {
+    /// The next entries, by table, each key once.
+    private func window(after: String, upTo newest: String? = nil) throws -> Window? {
         let rows = try shards[spec.target].rows(
             """
-            WITH next AS MATERIALIZED (
+            WITH next AS (
                 SELECT id, relation, key FROM control.applied_key
                 WHERE move = $1 AND id > $2::bigint AND id <= coalesce($3::bigint, id)
                 ORDER BY id
                 LIMIT $4::integer
-            ), first AS (
-                SELECT relation FROM next ORDER BY id LIMIT 1
-            ), cut AS (
-                SELECT coalesce(min(next.id), 9223372036854775807) AS id FROM next, first
-                WHERE next.relation <> first.relation
+            ), row AS (
+                SELECT relation, key, string_agg(id::text, ',') AS ids, max(id) AS id FROM next
+                GROUP BY relation, key
             )
-            SELECT next.relation, array_to_string(array_agg(next.id ORDER BY next.id), ','),
-                jsonb_agg(next.key ORDER BY next.id), max(next.id)
-            FROM next, cut
-            WHERE next.id < cut.id
-            GROUP BY next.relation
+            SELECT relation, jsonb_agg(key ORDER BY id), string_agg(ids, ';' ORDER BY id),
+                max(max(id)) OVER ()
+            FROM row
+            GROUP BY relation
             """,
             [spec.id.description, after, newest, String(shards.settings.compareBatch)]
         )
-        guard let row = rows.first, let name = row[0], let ids = row[1], let keys = row[2],
-            let last = row[3]
-        else { return nil }
+        guard let last = rows.first?[3] else { return nil }
         let tables = try shards.tables(of: spec.target)
-        guard let table = tables.first(where: { $0.name == name }) else {
-            throw MoveFailure(kind: .lost, message: "the log names \(name), which is no table")
+        let batches = try rows.map { row in
+            let name = row[0] ?? ""
+            guard let table = tables.first(where: { $0.name == name }) else {
+                throw MoveFailure(kind: .lost, message: "the log names \(name), which is no table")
+            }
+            return Batch(
+                table: table,
+                keys: row[1] ?? "[]",
+                ids: (row[2] ?? "").split(separator: ";").map(String.init)
+            )
         }
-        return Batch(
-            table: table,
-            ids: ids.split(separator: ",").map(String.init),
-            keys: keys,
-            lastID: last
-        )
+        return Window(batches: batches, lastID: last)
     }
 
     /// Looks up each key of the batch on both sides; nil stands for no row.
@@ -311,7 +325,7 @@ struct Verification {
         mutating func add(_ found: String?) {
             guard let found, let value = Int64(found) else { return }
             rows += 1
-            // The same row may be logged twice, and must not cancel itself.
+            // The order counts, so that no two rows cancel each other.
             hash = (hash &* 31) ^ value
         }
 
