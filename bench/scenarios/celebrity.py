@@ -1,4 +1,4 @@
-"""An author with a million followers on the running cluster: what posting costs, and who notices.
+"""An author with a million followers on the cluster that runs, or on one of its own: what posting costs, and who notices.
 
 The followers are written into the author's mirror directly, since signing them up would take hours; a few real ones
 follow through the API. Measured beside an author with those few only: until a follower's home timeline shows a post,
@@ -15,6 +15,7 @@ from open_loop import report
 from open_loop.client import Client, Failed
 from open_loop.people import sign_up
 from open_loop.site import Cluster, Unanswered
+from suite.cluster import home_of
 
 ROUNDS = 5
 FOLLOWERS = int(os.environ.get("CELEBRITY_FOLLOWERS", "1000000"))
@@ -26,7 +27,7 @@ VISIBLE_WITHIN = 10.0
 
 def run(frame):
     try:
-        asyncio.run(_run(frame, Cluster()))
+        asyncio.run(_run(frame, Cluster(home_of(frame))))
     except (Unanswered, Failed) as error:
         raise Unavailable(str(error)) from None
 

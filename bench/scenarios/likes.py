@@ -1,4 +1,4 @@
-"""Likes of one post on the running cluster: what they cost others, and how many a shard takes.
+"""Likes of one post on the cluster that runs, or on one of its own: what they cost others, and how many a shard takes.
 
 First on a database of its own, on the server of one shard: likes a second as the product writes them (fence, like,
 appended change, effect for the liker's own list, in one transaction), beside the same three rows without fence, guards
@@ -22,6 +22,7 @@ from open_loop import report
 from open_loop.client import Client, Failed
 from open_loop.people import sign_up
 from open_loop.site import Cluster, Unanswered
+from suite.cluster import home_of
 
 ROUNDS = 3
 SECONDS = 5
@@ -38,7 +39,7 @@ MODULES = ("Storage/Database", "Storage/Counters", "Storage/Jobs", "Services/Pos
 
 def run(frame):
     try:
-        cluster = Cluster()
+        cluster = Cluster(home_of(frame))
         _statements(frame, cluster)
         asyncio.run(_cluster(frame, cluster))
     except (Unanswered, Failed) as error:
