@@ -91,7 +91,6 @@ def at_rate(frame, cluster, tokens, writers, readers, rate, number):
     watched = [chooser.choice([r for r in readers if cluster.owners[world.bucket_of(r)] == shard])
                for shard in cluster.shards]
     seen, measured = watch(cluster, watched, Generator(frame).open(cluster.port, plan), len(due))
-    measured.refuse_errors("the node")
     began_ms = (measured.start + time.time() - time.monotonic()) * 1000
     numbers = {}
     for shard in cluster.shards:
@@ -111,21 +110,23 @@ def watch(cluster, readers, running, posts):
     known = [set(_posts(prompt.ask(f"SELECT {columns} FROM feed.entry WHERE {where}"))[0])
              for prompt, where in zip(prompts, wheres)]
     floors, seen = [max(posts, default=0) for posts in known], [{} for _ in readers]
-    deadline = None
+    deadline, measured = None, None
     while any(len(entries) < posts for entries in seen):
         for prompt, where, floor, entries in zip(prompts, wheres, floors, seen):
             found, now = _posts(prompt.ask(
                 f"SELECT {columns} FROM feed.entry WHERE {where} AND post_id > {floor}"))
             for post in found:
                 entries.setdefault(post, now * 1000)
-        if running.process.poll() is not None:
-            deadline = deadline or time.monotonic() + LAST_SECONDS
-            if time.monotonic() > deadline:
-                raise Unavailable(f"after {LAST_SECONDS} s some of {posts} entries were missing")
+        if measured is None and running.process.poll() is not None:
+            measured = running.wait().refuse_errors("the node")
+            deadline = time.monotonic() + LAST_SECONDS
+        if deadline and time.monotonic() > deadline:
+            counts = ", ".join(str(len(entries)) for entries in seen)
+            raise Unavailable(f"after {LAST_SECONDS} s {counts} of {posts} entries were there")
         time.sleep(POLL_SECONDS)
     for prompt in prompts:
         prompt.close()
-    return seen, running.wait()
+    return seen, measured or running.wait().refuse_errors("the node")
 
 
 def _posts(line):

@@ -91,9 +91,9 @@ def _run(name, options):
         "load_before": os.getloadavg()[0]}
 
 
-def _harmless(text):
+def _harmless(text, length=400):
     """No path of this machine stands on a page."""
-    return re.sub(r"(?<![\w:])/(?:\w|[-.])+(?:/(?:\w|[-.])+)+", "…", text)[:400]
+    return re.sub(r"(?<![\w:])/(?:\w|[-.])+(?:/(?:\w|[-.])+)+", "…", text)[:length]
 
 
 def _commit():
@@ -178,7 +178,7 @@ def _section(folder, name, result):
             parts.append(f"![{spec['title']}]({file})\n")
     parts += _tables(result["rows"], getattr(module(name), "COLUMNS", None))
     for note in result["notes"]:
-        parts.append(f"{note['note']}:\n\n```text\n{note['text'].strip()}\n```\n")
+        parts.append(f"{note['note']}:\n\n```text\n{_harmless(note['text'].strip(), 4_000)}\n```\n")
     return parts
 
 
