@@ -21,6 +21,8 @@ ROUNDS, SECONDS = 5, 4
 RATE = {"cached-home": 500, "one-bucket": 500, "hydrated-home": 200, "compose": 60}
 IDLE_SECONDS = 8
 SHARDS = (1, 2, 4, 8, 16)
+COMPARED = ("cpu_us", "node_cpu_us")
+METRICS = (*COMPARED, "postgres_cpu_us", "memcached_cpu_us", "p50_ms", "p99_ms")
 GOALS = [
     {"text": f"CPU of the app node for one {kind} request, 16 shards beside 1", "variant": f"{kind}@16",
      "metric": "node_cpu_us", "peer": f"{kind}@1", "most": 1.1} for kind in ("cached-home", "one-bucket")]
@@ -54,13 +56,18 @@ def run(frame):
                     raise Unavailable(f"{figures['errors']} errors of {kind} on {shards} shards")
                 taken.setdefault((kind, shards), []).append(figures)
         cluster.close()
-    for (kind, shards), rounds in taken.items():
+    for kind in RATE:
         one = taken.get((kind, SHARDS[0]))
-        for metric in ("cpu_us", "node_cpu_us", "postgres_cpu_us", "memcached_cpu_us", "p50_ms", "p99_ms"):
-            beside = shards > SHARDS[0] and one
-            frame.emit("growth", f"{kind}@{shards}", f"{kind}@{SHARDS[0]}" if beside else None, metric,
-                       [figures[metric] for figures in rounds],
-                       [figures[metric] for figures in one] if beside else None)
+        for shards in SHARDS:
+            if (kind, shards) not in taken:
+                continue
+            rounds = taken[kind, shards]
+            beside = one if shards > SHARDS[0] else None
+            for metric in METRICS:
+                compared = beside and metric in COMPARED
+                frame.emit("growth", f"{kind}@{shards}", f"{kind}@{SHARDS[0]}" if compared else None, metric,
+                           [figures[metric] for figures in rounds],
+                           [figures[metric] for figures in one] if compared else None)
 
 
 def mixes_of(actions):
