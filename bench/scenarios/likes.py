@@ -67,16 +67,16 @@ RAW = {"favourite": "raw_favourite", "delta": "raw_delta", "outbox": "raw_outbox
 def _appended(count):
     return f"""{FENCE}
         WITH changed AS ({LIKE.format(**OURS)} {ONCE} RETURNING actor),
-        counted AS ({count} WHERE EXISTS (SELECT FROM changed)),
+        counted AS ({count} EXISTS (SELECT FROM changed)),
         mirrored AS ({MIRROR.format(**OURS)} WHERE EXISTS (SELECT FROM changed))
         SELECT actor FROM changed;"""
 
 
 VARIANTS = {
-    "append": _appended(COUNT.format(**OURS)),
+    "append": _appended(COUNT.format(**OURS) + " WHERE"),
     "raw-insert": ";\n".join(part.format(**RAW) for part in (LIKE, COUNT, MIRROR)) + ";",
     "update-one-row": _appended(
-        f"UPDATE counters.total SET amount = amount + 1 WHERE subject = {POST}"),
+        f"UPDATE counters.total SET amount = amount + 1 WHERE subject = {POST} AND"),
 }
 
 

@@ -5,7 +5,7 @@ internal import Sharding
 /// A value, so that its order and its pace are plain to see; ``Reconciler`` does the work of a step.
 package struct ReconcileWalk: Sendable, Equatable {
     /// The least time between two steps, whatever they cost.
-    package static let leastPause = Duration.milliseconds(100)
+    package static let leastPause = Duration.milliseconds(500)
     /// The longest, so that one long count does not stop the walk for a day.
     package static let longestPause = Duration.seconds(300)
 
