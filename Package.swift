@@ -167,7 +167,7 @@ let package = Package(
             "Memcache",
             [
                 "CLibmemcached", "CRuntime", "Crypto", "Etcd", "EventLoops", "Metrics",
-                "Sharding",
+                "Settings", "Sharding",
             ]
         ),
         storage("Postgres", ["CLibpq", "CLibuv", "EventLoops", "Sharding"]),

@@ -27,6 +27,9 @@ struct BenchNode: ParsableCommand {
     @Option(help: "The memcached of the cached routes, as host:port.")
     var memcached: String?
 
+    @Option(help: "How it is spoken to: meta or libmemcached.")
+    var cacheClient = CacheTransport.meta
+
     @Option(help: "Port of a PostgreSQL with the table of scenario select20.")
     var postgresPort: Int?
 
@@ -46,7 +49,11 @@ struct BenchNode: ParsableCommand {
         let services = ServiceServer(
             endpoints: [
                 HelloRoute.endpoint,
-                CacheRoute.endpoint(loop: loop, node: memcached.flatMap { CacheNode($0) }),
+                CacheRoute.endpoint(
+                    loop: loop,
+                    node: memcached.flatMap { CacheNode($0) },
+                    transport: cacheClient
+                ),
             ]
                 + (postgresPort.map {
                     Select20Route(loop: loop, port: $0, connections: readConnections).endpoints
@@ -78,3 +85,5 @@ struct BenchNode: ParsableCommand {
 private struct NobodysSessions: SessionsClient {
     func verify(_ token: String) async throws -> Authentication? { nil }
 }
+
+extension CacheTransport: ExpressibleByArgument {}

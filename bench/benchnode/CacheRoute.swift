@@ -10,9 +10,15 @@ enum CacheRoute {
     /// As `bench/scenarios/cache_get.py` puts them for nginx.
     private static let body = Array(repeating: UInt8(ascii: "x"), count: 4_094)
 
-    static func endpoint(loop: EventLoop, node: CacheNode?) -> Endpoint {
+    static func endpoint(
+        loop: EventLoop,
+        node: CacheNode?,
+        transport: CacheTransport
+    ) -> Endpoint {
         let nodes = PoolMap(nodes: node.map { [$0] } ?? [])
-        let cache = MemcachedClient(loop: loop, pools: [.object: nodes])
+        var settings = CacheSettings()
+        settings.transport = transport
+        let cache = MemcachedClient(loop: loop, pools: [.object: nodes], settings: settings)
         return Endpoint(
             .get,
             "/cached/:name",

@@ -1,5 +1,8 @@
 """A cached value of 4,094 bytes: the whole stack beside nginx `memcached_pass` on the same memcached.
 
+`tessera` speaks memcached's meta protocol on its event loop, as nodes do by default; `tessera-libmemcached` is the
+same with `cache.client: libmemcached`.
+
 `one-key` asks for the same key all the time, `keys-64` for 64 in turn: this stack asks memcached once for
 equal keys of one turn, which only the second leaves out of account.
 """
@@ -58,15 +61,20 @@ def nginx(frame, cache):
     return frame.start("nginx", [frame.tool("nginx", "nginx-light"), "-c", config], port)
 
 
+def node(frame, cache, client, port):
+    port = free_port(port)
+    return frame.start(
+        f"tessera-{client}",
+        [frame.product("benchnode"), "--port", port, "--loops", "1",
+         "--memcached", f"127.0.0.1:{cache.port}", "--cache-client", client], port)
+
+
 def run(frame):
     cache = memcached(frame)
     fill(cache.port)
     web = nginx(frame, cache)
-    port = free_port(23430)
-    tessera = frame.start(
-        "tessera",
-        [frame.product("benchnode"), "--port", port, "--loops", "1",
-         "--memcached", f"127.0.0.1:{cache.port}"], port)
+    tessera = node(frame, cache, "meta", 23430)
+    reference = node(frame, cache, "libmemcached", 23440)
     in_turn = frame.folder / "in-turn.lua"
     in_turn.write_text(IN_TURN % KEYS)
     for variant, script in [("one-key", None), ("keys-64", in_turn)]:
@@ -74,5 +82,7 @@ def run(frame):
         frame.rounds(
             "cache-get",
             {peer: lambda: frame.wrk(web, "/cached/1", script=script),
-             f"tessera-{variant}": lambda: frame.wrk(tessera, "/cached/1", script=script)},
+             f"tessera-{variant}": lambda: frame.wrk(tessera, "/cached/1", script=script),
+             f"tessera-libmemcached-{variant}":
+                 lambda: frame.wrk(reference, "/cached/1", script=script)},
             references=[peer])

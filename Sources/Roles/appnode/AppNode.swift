@@ -89,6 +89,7 @@ final class AppNode: Role {
                 etcd: etcd,
                 copies: settings.values.text("map.cache_file"),
                 drawn: settings.cachePools,
+                settings: CacheSettings(settings.values),
                 report: { shared.log.warning("cache pools: \($0)") }
             )
             await pools.begin()

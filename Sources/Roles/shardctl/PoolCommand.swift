@@ -30,7 +30,7 @@ struct PoolCommand: AsyncParsableCommand {
 extension CachePool: ExpressibleByArgument {}
 
 struct PoolArgument: ParsableArguments {
-    @Argument(help: "feed, object or session.")
+    @Argument(help: "feed, object, session or gutter.")
     var pool: CachePool
 }
 
@@ -40,7 +40,7 @@ struct WarmingOptions: ParsableArguments {
         help: ArgumentHelp(
             """
             Seconds for which new nodes are filled from old ones: as long as values live; 0 for not at all, \
-            which is right for sessions.
+            which is right for sessions and for the gutter.
             """,
             valueName: "seconds"
         )
@@ -51,14 +51,15 @@ struct WarmingOptions: ParsableArguments {
     var announceOnly = false
 
     /// Nothing in the object and feed pools lives longer than a minute; what a session's state may last is
-    /// counted on to the second, so it is never copied.
+    /// counted on to the second, so it is never copied, nor is what lies in the gutter.
     func warming(of pool: CachePool) throws -> Duration? {
-        let seconds = seconds ?? (pool == .session ? 0 : 60)
+        let isCopied = pool == .object || pool == .feed
+        let seconds = seconds ?? (isCopied ? 60 : 0)
         guard (0...86_400).contains(seconds) else {
             throw Failure(.usage, "--warm takes 0 to 86400 seconds")
         }
-        guard pool != .session || seconds == 0 else {
-            throw Failure(.usage, "sessions are not warmed: their states must end in time")
+        guard isCopied || seconds == 0 else {
+            throw Failure(.usage, "\(pool.rawValue) is not warmed: sessions must end in time")
         }
         return seconds == 0 ? nil : .seconds(seconds)
     }

@@ -65,6 +65,7 @@ final class Worker: Role {
             etcd: settings.etcd,
             copies: settings.mapCopy,
             drawn: settings.cachePools,
+            settings: settings.cache,
             report: { log.notice("cache pools", metadata: ["trouble": "\($0)"]) }
         )
         await pools.begin()

@@ -58,8 +58,11 @@ struct WorkerSettings: Sendable {
             .feed: slots("cache.feed"),
             .object: slots("cache.object"),
             .session: slots("cache.session"),
+            .gutter: slots("cache.gutter"),
         ]
     }
+
+    var cache: CacheSettings { CacheSettings(values) }
 
     private func slots(_ key: String) -> PoolMap {
         PoolMap(nodes: values.list(key).compactMap { CacheNode($0) })

@@ -49,6 +49,18 @@ extension Setting {
             Setting("cache.object", .list, default: "", "memcached nodes of the object pool."),
             Setting("cache.feed", .list, default: "", "memcached nodes of the feed pool."),
             Setting("cache.session", .list, default: "", "memcached nodes of the session pool."),
+            Setting(
+                "cache.gutter",
+                .list,
+                default: "",
+                "memcached nodes that stand in for dead ones."
+            ),
+            Setting(
+                "cache.client",
+                .choice(["meta", "libmemcached"]),
+                default: "meta",
+                "How memcached is spoken to: meta protocol on the loops' sockets, or libmemcached."
+            ),
             Setting("objects.directory", default: "", "Directory of the media objects."),
             Setting(
                 "public.url",

@@ -6,6 +6,10 @@ enum CacheCommand: Sendable {
     case set(CacheKey, [UInt8], seconds: Int)
     case add(CacheKey, [UInt8], seconds: Int)
     case delete(CacheKey)
+    /// Leaves the value, for a while, to those who allow it.
+    case expire(CacheKey)
+    /// Reads the key, and reserves it if nothing is there.
+    case lease(CacheKey)
     case reserve(CacheKey)
     case store(CacheKey, [UInt8], seconds: Int, CacheToken)
 
@@ -14,7 +18,8 @@ enum CacheCommand: Sendable {
         switch self {
         case .get: .value(nil)
         case .copy: .copy(nil)
-        case .set, .add, .delete, .store: .done(false)
+        case .set, .add, .delete, .expire, .store: .done(false)
+        case .lease: .lease(CacheLease(.unavailable))
         case .reserve: .reservation(.unavailable)
         }
     }
@@ -24,8 +29,8 @@ enum CacheCommand: Sendable {
     /// A fill's own steps are safe: they store under compare-and-set only.
     var leavesStale: Bool {
         switch self {
-        case .set, .add, .delete: true
-        case .get, .copy, .reserve, .store: false
+        case .set, .add, .delete, .expire: true
+        case .get, .copy, .lease, .reserve, .store: false
         }
     }
 }
@@ -34,6 +39,7 @@ enum CacheReply: Sendable {
     case value([UInt8]?)
     case copy(CachedCopy?)
     case done(Bool)
+    case lease(CacheLease)
     case reservation(CacheReservation)
     /// The node belongs to a newer map than the one by which it was asked; whether it was carried out says nothing.
     case outdated

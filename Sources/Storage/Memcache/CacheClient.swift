@@ -81,8 +81,14 @@ package enum CacheLimits {
     /// A fill that takes longer than this is answered but not stored.
     package static let fillTime = Duration.seconds(10)
 
+    /// For how long a client of the meta protocol holds a reservation, if it does not store: then another may.
+    package static let leaseTime = Duration.seconds(4)
+
     /// How long an expired value may still be read by who allows it.
     package static let staleTime = Duration.seconds(10)
+
+    /// How long a value lives in the gutter at most.
+    package static let gutterTime = Duration.seconds(10)
 
     /// How long a fill waits for another's, before it loads itself.
     package static let fillPatience = Duration.milliseconds(500)

@@ -49,7 +49,7 @@ extension CacheClient {
         while true {
             fill.patienceEnded =
                 EventLoop.nanoseconds - began
-                >= CacheLimits.fillPatience.wholeMilliseconds * 1_000_000
+                >= board.patience.wholeMilliseconds * 1_000_000
             for key in fill.waiting {
                 guard let answer = try await board.sharedLoad(of: key, since: began) else {
                     continue

@@ -7,6 +7,8 @@ package enum CachePool: String, CaseIterable, Sendable {
     case feed
     case object
     case session
+    /// What belongs to nodes of the others that do not answer, for a few seconds.
+    case gutter
 }
 
 /// The name of one cached value, with the pool that it lives in.
@@ -42,6 +44,9 @@ package struct CacheKey: Hashable, Sendable, CustomStringConvertible {
             }
         }
     }
+
+    /// The name under which the value lies while its own node does not answer.
+    var inGutter: CacheKey { CacheKey(.gutter, "\(pool.rawValue):\(name)") }
 
     package var description: String { "\(pool.rawValue):\(name)" }
 

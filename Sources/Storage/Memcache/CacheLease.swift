@@ -17,6 +17,9 @@ package struct CacheToken: Sendable, Equatable {
     /// The incarnation of the node when the marker was put; a node that came back has another one.
     package let incarnation: UInt32
 
+    /// Whether it was put in the gutter, since the key's node did not answer.
+    package var isInGutter = false
+
     package init(unique: UInt64, incarnation: UInt32) {
         self.unique = unique
         self.incarnation = incarnation

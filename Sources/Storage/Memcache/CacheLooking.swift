@@ -92,7 +92,7 @@ private final class LookRound {
         case .outdated:
             outdated.append(index)
             return []
-        case .done: preconditionFailure("nothing that is read is done")
+        case .done, .lease: preconditionFailure("neither is asked for here")
         }
         guard let effects = lookups[index]?.apply(event) else { return [] }
         return perform(effects, index)

@@ -7,7 +7,7 @@ final class CachePoolState {
     let isSteady: Bool
 
     /// In the order of the map's nodes.
-    let lanes: [MemcachedLane]
+    let lanes: [any CacheLane]
 
     /// What was counted on nodes that are gone.
     private(set) var past: CacheStatistics
@@ -29,13 +29,13 @@ final class CachePoolState {
     init(
         map: PoolMap,
         after old: CachePoolState?,
-        makeLane: (CacheNode) -> MemcachedLane
+        makeLane: (CacheNode) -> any CacheLane
     ) {
         self.map = map
         isSteady = map.phase == .steady
         followed = old?.followed ?? [:]
         past = old?.past ?? CacheStatistics()
-        var known: [CacheNode: MemcachedLane] = [:]
+        var known: [CacheNode: any CacheLane] = [:]
         for lane in old?.lanes ?? [] { known[lane.node] = lane }
         lanes = map.nodes.map { node in
             let lane = known.removeValue(forKey: node) ?? makeLane(node)
@@ -75,7 +75,7 @@ final class CachePoolState {
     }
 
     /// Puts `new` out of reach where `old` was since this was last asked; false while `old` has still to be.
-    private func follow(_ old: MemcachedLane, _ new: MemcachedLane) -> Bool {
+    private func follow(_ old: any CacheLane, _ new: any CacheLane) -> Bool {
         guard !old.isStale else {
             new.markStale()
             return false
@@ -109,6 +109,16 @@ final class CachePoolState {
         case .warming(let from, let to), .settling(let from, let to):
             guard lanes[from].isUp, !lanes[from].isStale else { return false }
             return follow(lanes[from], lanes[to])
+        }
+    }
+
+    /// Whether the nodes by which a key is read and filled are asked at all.
+    func answers(_ key: CacheKey) -> Bool {
+        if lanes.allSatisfy(\.isUp) { return true }
+        switch route(of: key) {
+        case .steady(let home), .announced(let home, _): return lanes[home].isUp
+        case .warming(let from, let to), .settling(let from, let to):
+            return lanes[from].isUp && lanes[to].isUp
         }
     }
 

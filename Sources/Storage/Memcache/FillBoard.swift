@@ -31,7 +31,10 @@ package final class FillBoard: @unchecked Sendable {
     private var groups: [CacheKey: Group] = [:]
     private var loads: [CacheKey: SharedLoad] = [:]
 
-    package init() {}
+    /// How long others may take before a fill loads itself.
+    let patience: Duration
+
+    package init(patience: Duration = CacheLimits.fillPatience) { self.patience = patience }
 
     // MARK: Waiting
 

@@ -4,10 +4,12 @@ import Glibc
 import Sharding
 import Synchronization
 
-/// The way from one loop to one memcached: what gathers on the loop, and the helper thread that asks.
-final class MemcachedLane: @unchecked Sendable {
+/// The way from one loop to one memcached by libmemcached: what gathers on the loop, and the helper thread that asks.
+final class MemcachedLane: CacheLane, @unchecked Sendable {
     // @unchecked: `open`, `waiting`, `statistics` and `isClosed` are touched on the loop only; `inbox` is a Mutex,
     // `up`, `stale`, `renewed` and `generation` are atomic, the semaphore is made for threads, and `link` is touched on the helper thread only.
+    private static let confirmMilliseconds = 1_000
+
     private let loop: EventLoop
     private let settings: CacheSettings
     let node: CacheNode
@@ -37,14 +39,14 @@ final class MemcachedLane: @unchecked Sendable {
         var closing = false
     }
 
-    /// `confirm` says on the helper thread whether a map of this generation is the newest.
+    /// `confirm` says on the loop whether a map of this generation is the newest; the helper thread waits for it.
     init(
         loop: EventLoop,
         pool: CachePool,
         node: CacheNode,
         generation: Int64,
         settings: CacheSettings,
-        confirm: @escaping @Sendable (Int64) -> Bool
+        confirm: @escaping @Sendable (Int64) async -> Bool
     ) {
         self.loop = loop
         self.node = node
@@ -53,9 +55,12 @@ final class MemcachedLane: @unchecked Sendable {
         link = MemcachedLink(
             node: node,
             pool: pool,
-            timeout: settings.timeout,
-            confirm: confirm
-        )
+            timeout: settings.timeout
+        ) { generation in
+            let word = Word()
+            loop.execute { loop.spawn { word.give(await confirm(generation)) } }
+            return word.wait(milliseconds: Self.confirmMilliseconds) ?? false
+        }
         precondition(sem_init(work, 0, 0) == 0, "sem_init")
         startThread()
     }
@@ -226,5 +231,34 @@ final class MemcachedLane: @unchecked Sendable {
         deadline.tv_sec += total / 1_000_000_000
         deadline.tv_nsec = total % 1_000_000_000
         while sem_timedwait(work, &deadline) < 0 && errno == EINTR {}
+    }
+}
+
+/// An answer that one thread waits for.
+private final class Word: @unchecked Sendable {
+    // @unchecked: the answer is a Mutex, and the semaphore is made for threads; it lives as long as both sides.
+    private let answer = Mutex<Bool?>(nil)
+    private let semaphore = UnsafeMutablePointer<sem_t>.allocate(capacity: 1)
+
+    init() { precondition(sem_init(semaphore, 0, 0) == 0, "sem_init") }
+
+    deinit {
+        sem_destroy(semaphore)
+        semaphore.deallocate()
+    }
+
+    func give(_ value: Bool) {
+        answer.withLock { $0 = value }
+        sem_post(semaphore)
+    }
+
+    func wait(milliseconds: Int) -> Bool? {
+        var deadline = timespec()
+        clock_gettime(CLOCK_REALTIME, &deadline)
+        let total = deadline.tv_nsec + milliseconds * 1_000_000
+        deadline.tv_sec += total / 1_000_000_000
+        deadline.tv_nsec = total % 1_000_000_000
+        while sem_timedwait(semaphore, &deadline) < 0 && errno == EINTR {}
+        return answer.withLock { $0 }
     }
 }

@@ -20,12 +20,6 @@ final class MemcachedLink {
     static let keysPerRequest = 128
 
     private static let roundAttempts = 4
-    private static let stampName = "tessera-stamp"
-    private static let marker: UInt32 = 1
-
-    /// memcached keeps 32 bits beside each value: 1 for a marker, and for a value the second in which its life
-    /// ends, counted from 2020, by the clock of who wrote it.
-    private static let epoch = 1_577_836_800
 
     private let node: CacheNode
     private let pool: CachePool
@@ -143,13 +137,13 @@ final class MemcachedLink {
             return .done(try put(memcached_set, reading.name(key), value, seconds))
         case .add(let key, let value, let seconds):
             return .done(try put(memcached_add, reading.name(key), value, seconds))
-        case .delete(let key):
+        case .delete(let key), .expire(let key):
             try delete(reading.name(key))
             return .done(true)
-        case .reserve(let key):
+        case .reserve(let key), .lease(let key):
             reading.add(key)
             let seconds = CacheLimits.fillTime.cacheSeconds
-            let marker = MemcachedLink.marker
+            let marker = ItemFlags.marker
             return .done(try put(memcached_add, reading.name(key), [], seconds, flags: marker))
         case .store(let key, let value, let seconds, let token):
             guard token.incarnation == reading.incarnation else { return .done(false) }
@@ -171,22 +165,25 @@ final class MemcachedLink {
                 reply = .copy(CachedCopy(value: item.value, seconds: item.secondsLeft))
             }
         case .reserve(let key):
-            let isOurs = reply.isDone
-            guard let item = read[reading.indices[key]!] else {
-                reply = .reservation(.taken)
-                return
-            }
-            if !item.isMarker {
-                reply = .reservation(.filled(item.value))
-            } else if isOurs {
-                let token = CacheToken(unique: item.unique, incarnation: reading.incarnation)
-                reply = .reservation(.owned(token: token))
-            } else {
-                reply = .reservation(.taken)
-            }
-        case .set, .add, .delete, .store:
+            reply = .reservation(reservation(of: read[reading.indices[key]!], reply, reading))
+        case .lease(let key):
+            let reservation = reservation(of: read[reading.indices[key]!], reply, reading)
+            reply = .lease(CacheLease(reservation))
+        case .set, .add, .delete, .expire, .store:
             break
         }
+    }
+
+    /// `reply` says whether the marker that is read is the one just put.
+    private func reservation(
+        of item: Item?,
+        _ reply: CacheReply,
+        _ reading: Reading
+    ) -> CacheReservation {
+        guard let item else { return .taken }
+        guard item.isMarker else { return .filled(item.value) }
+        guard reply.isDone else { return .taken }
+        return .owned(token: CacheToken(unique: item.unique, incarnation: reading.incarnation))
     }
 
     // MARK: Stamp
@@ -245,7 +242,7 @@ final class MemcachedLink {
 
     private static func drawn() -> UInt32 { UInt32.random(in: 1...UInt32.max) }
 
-    private var stampName: String { "\(MemcachedLink.stampName):\(pool.rawValue)" }
+    private var stampName: String { NodeStamp.name(of: pool) }
 
     private func putStamp(_ stamp: NodeStamp) throws(MemcachedFailure) -> Bool {
         try put(memcached_add, stampName, Array(stamp.text.utf8), 0)
@@ -262,12 +259,8 @@ final class MemcachedLink {
         let flags: UInt32
         let unique: UInt64
 
-        var isMarker: Bool { flags == MemcachedLink.marker }
-
-        var secondsLeft: Int? {
-            guard flags > MemcachedLink.marker else { return nil }
-            return Int(flags) + MemcachedLink.epoch - time(nil)
-        }
+        var isMarker: Bool { ItemFlags.isMarker(flags) }
+        var secondsLeft: Int? { ItemFlags.secondsLeft(flags) }
     }
 
     /// Reads the named items, and the node's stamp after them.
@@ -353,7 +346,7 @@ final class MemcachedLink {
         flags: UInt32? = nil
     ) throws(MemcachedFailure) -> Bool {
         let client = try connected()
-        let flags = flags ?? MemcachedLink.flags(livingFor: seconds)
+        let flags = flags ?? ItemFlags.ending(in: seconds)
         let status = value.withUnsafeBytes { bytes in
             call(
                 client,
@@ -375,10 +368,6 @@ final class MemcachedLink {
         }
     }
 
-    private static func flags(livingFor seconds: Int) -> UInt32 {
-        UInt32(clamping: max(Int(marker) + 1, time(nil) - epoch + seconds))
-    }
-
     private func compareAndSet(
         _ name: String,
         _ value: [UInt8],
@@ -394,7 +383,7 @@ final class MemcachedLink {
                 bytes.bindMemory(to: CChar.self).baseAddress,
                 bytes.count,
                 seconds,
-                MemcachedLink.flags(livingFor: seconds),
+                ItemFlags.ending(in: seconds),
                 unique
             )
         }

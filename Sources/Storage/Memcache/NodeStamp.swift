@@ -15,6 +15,9 @@ package struct NodeStamp: Sendable, Hashable {
         self.generation = generation
     }
 
+    /// Where it lies on the nodes of a pool.
+    static func name(of pool: CachePool) -> String { "tessera-stamp:\(pool.rawValue)" }
+
     /// `5f1d0c00 7`; nil for anything else.
     package init?(text: String) {
         let parts = text.split(separator: " ", omittingEmptySubsequences: false)

@@ -1,7 +1,5 @@
-import CRuntime
 import Etcd
 import EventLoops
-import Glibc
 import Sharding
 import Synchronization
 
@@ -17,6 +15,7 @@ package final class PoolFollower: @unchecked Sendable {
     private let copies: String
     private let disk = Offload(threads: 1, queueLimit: 16, name: "pools")
     private let report: @Sendable (String) -> Void
+    private let settings: CacheSettings
     private let newest: Mutex<[CachePool: PoolMap]>
 
     private var clients: [MemcachedClient] = []
@@ -25,20 +24,21 @@ package final class PoolFollower: @unchecked Sendable {
 
     /// How long the first maps are waited for from etcd, and a word that a map is the newest.
     package static let startTimeout = Duration.seconds(3)
-    private static let confirmMilliseconds = 1_000
 
-    /// `drawn` are the maps of pools that have no stored one; `report` hears of trouble with etcd or the disk.
+    /// `drawn` are the maps of pools that have no stored one, `settings` those of the clients; `report` hears of trouble with etcd or the disk.
     package init(
         loop: EventLoop,
         etcd: EtcdSettings,
         copies: String,
         drawn: [CachePool: PoolMap],
+        settings: CacheSettings = CacheSettings(),
         report: @escaping @Sendable (String) -> Void = { _ in }
     ) {
-        var settings = etcd
-        settings.timeout = min(settings.timeout, Self.startTimeout)
+        var etcd = etcd
+        etcd.timeout = min(etcd.timeout, Self.startTimeout)
         self.loop = loop
-        store = PoolStore(etcd: EtcdClient(loop: loop, settings: settings))
+        self.settings = settings
+        store = PoolStore(etcd: EtcdClient(loop: loop, settings: etcd))
         self.copies = copies
         self.report = report
         newest = Mutex(drawn)
@@ -63,13 +63,18 @@ package final class PoolFollower: @unchecked Sendable {
 
     /// A client for a loop, with the newest maps of this moment; ``follow(_:)`` brings the later ones.
     package func client(on loop: EventLoop) -> MemcachedClient {
-        MemcachedClient(loop: loop, pools: newest.withLock { $0 }) { self.isNewest($1, of: $0) }
+        MemcachedClient(loop: loop, pools: newest.withLock { $0 }, settings: settings) {
+            await self.isNewest($1, of: $0)
+        }
     }
 
     /// Gives `clients` every newer map from now on, until ``stop()``; they may be on any loop.
     package func follow(_ clients: [MemcachedClient]) {
         loop.assertOnLoop()
         self.clients = clients
+        for client in clients {
+            client.loop.execute { client.know(clients.filter { $0 !== client }) }
+        }
         loop.spawn {
             await withTaskGroup(of: Void.self) { group in
                 for pool in CachePool.allCases {
@@ -148,50 +153,18 @@ package final class PoolFollower: @unchecked Sendable {
 
     // MARK: Confirming
 
-    /// Whether etcd knows no newer map; called on helper threads, which it may hold up for a second. False where
-    /// etcd does not answer.
-    private func isNewest(_ generation: Int64, of pool: CachePool) -> Bool {
-        let word = Word()
-        loop.execute { [self] in
-            loop.spawn {
+    /// Whether etcd knows no newer map. False where etcd does not answer in time.
+    private func isNewest(_ generation: Int64, of pool: CachePool) async -> Bool {
+        await withCheckedContinuation { done in
+            loop.spawn { [self] in
                 do {
-                    let stored = try await self.store.load(pool.rawValue)
-                    word.give(generation >= stored?.map.generation ?? 0)
+                    let stored = try await store.load(pool.rawValue)
+                    done.resume(returning: generation >= stored?.map.generation ?? 0)
                 } catch {
-                    self.report("nobody says whether \(pool)'s map is the newest: \(error)")
-                    word.give(false)
+                    report("nobody says whether \(pool)'s map is the newest: \(error)")
+                    done.resume(returning: false)
                 }
             }
         }
-        return word.wait(milliseconds: Self.confirmMilliseconds) ?? false
-    }
-}
-
-/// An answer that one thread waits for.
-private final class Word: @unchecked Sendable {
-    // @unchecked: the answer is a Mutex, and the semaphore is made for threads; it lives as long as both sides.
-    private let answer = Mutex<Bool?>(nil)
-    private let semaphore = UnsafeMutablePointer<sem_t>.allocate(capacity: 1)
-
-    init() { precondition(sem_init(semaphore, 0, 0) == 0, "sem_init") }
-
-    deinit {
-        sem_destroy(semaphore)
-        semaphore.deallocate()
-    }
-
-    func give(_ value: Bool) {
-        answer.withLock { $0 = value }
-        sem_post(semaphore)
-    }
-
-    func wait(milliseconds: Int) -> Bool? {
-        var deadline = timespec()
-        clock_gettime(CLOCK_REALTIME, &deadline)
-        let total = deadline.tv_nsec + milliseconds * 1_000_000
-        deadline.tv_sec += total / 1_000_000_000
-        deadline.tv_nsec = total % 1_000_000_000
-        while sem_timedwait(semaphore, &deadline) < 0 && errno == EINTR {}
-        return answer.withLock { $0 }
     }
 }

@@ -163,6 +163,166 @@ struct CacheContract {
         }
     }
 
+    // MARK: Many at once
+
+    /// `patience` of the clients must be longer than anything here can take.
+    func aCrowdOnAColdKeyLoadsOnce() async throws {
+        let key = CacheKey(.object, "crowd")
+        let loads = Shared(0)
+        try await crowd(of: 500) { client, loop in
+            try await client.fill(key, ttl: .seconds(60)) {
+                loads.withLock { $0 += 1 }
+                try await loop.sleep(for: .milliseconds(20))
+                return [7]
+            }
+        }
+        #expect(loads.withLock { $0 } == 1)
+    }
+
+    func aCrowdOnManyColdKeysLoadsEachOnce() async throws {
+        let keys = (0..<40).map { CacheKey(.object, "crowds-\($0)") }
+        let loads = Shared<[CacheKey: Int]>([:])
+        try await crowd(of: 100) { client, loop in
+            let some = keys.shuffled().prefix(20)
+            let found = try await client.fill(Array(some), ttl: .seconds(60)) { missing in
+                loads.withLock { loads in
+                    for key in missing { loads[key, default: 0] += 1 }
+                }
+                try await loop.sleep(for: .milliseconds(5))
+                return Dictionary(uniqueKeysWithValues: missing.map { ($0, Array($0.name.utf8)) })
+            }
+            #expect(found.count == 20)
+            #expect(found.allSatisfy { $0.value == Array($0.key.name.utf8) })
+            return [7]
+        }
+        #expect(loads.withLock { $0.values.allSatisfy { $0 == 1 } })
+    }
+
+    /// Half of them on each of two loops; each answers 7.
+    private func crowd(
+        of count: Int,
+        _ ask: @escaping @Sendable (any CacheClient, EventLoop) async throws -> [UInt8]?
+    ) async throws {
+        try await withThrowingTaskGroup(of: Void.self) { sides in
+            for _ in 0..<2 {
+                sides.addTask {
+                    try await withClient { client, loop in
+                        try await withThrowingTaskGroup(of: [UInt8]?.self) { group in
+                            for _ in 0..<(count / 2) {
+                                group.addTask { try await ask(client, loop) }
+                            }
+                            for try await value in group { #expect(value == [7]) }
+                        }
+                    }
+                }
+            }
+            try await sides.waitForAll()
+        }
+    }
+
+    /// `patience` of the clients should be short.
+    func aFillThatNobodyEndsIsLoadedByFew() async throws {
+        let key = CacheKey(.object, "abandoned")
+        let loads = Shared(0)
+        try await withClient { client, loop in
+            guard case .owned = await client.reserve(key) else {
+                Issue.record("the key was free")
+                return
+            }
+            try await withThrowingTaskGroup(of: [UInt8]?.self) { group in
+                for _ in 0..<100 {
+                    group.addTask {
+                        try await client.fill(key, ttl: .seconds(60)) {
+                            loads.withLock { $0 += 1 }
+                            try await loop.sleep(for: .milliseconds(50))
+                            return [7]
+                        }
+                    }
+                }
+                for try await value in group { #expect(value == [7]) }
+            }
+        }
+        let count = loads.withLock { $0 }
+        #expect(count >= 1 && count <= 10, "\(count) loads")
+    }
+
+    /// One of twenty fails; the others load anew.
+    func aFailedLoadFailsOneReader() async throws {
+        let key = CacheKey(.object, "failing")
+        let loads = Shared(0)
+        try await withClient { client, _ in
+            let good = await withTaskGroup(of: Bool.self) { group in
+                for _ in 0..<20 {
+                    group.addTask { await fills(key, client, failing: loads) }
+                }
+                var good = 0
+                for await isGood in group where isGood { good += 1 }
+                return good
+            }
+            #expect(good == 19)
+            #expect(await client.get(key) == [7])
+        }
+    }
+
+    private func fills(
+        _ key: CacheKey,
+        _ client: any CacheClient,
+        failing loads: Shared<Int>
+    ) async -> Bool {
+        do {
+            let value = try await client.fill(key, ttl: .seconds(60)) {
+                let number = loads.withLock { count in
+                    count += 1
+                    return count
+                }
+                if number == 1 { throw BrokenLoad() }
+                return [7]
+            }
+            return value == [7]
+        } catch {
+            return false
+        }
+    }
+
+    // MARK: Expiring
+
+    func whatIsExpiredIsReadByWhoAllowsIt(keepsStale: Bool) async throws {
+        let key = CacheKey(.object, "expired")
+        try await withClient { client, _ in
+            await client.set(key, [1], ttl: .seconds(60))
+            #expect(await client.expire([key]))
+            #expect(await client.get(key) == nil, "not by a plain reader")
+
+            let loaded = try await client.fill(key, ttl: .seconds(60), stale: .allowed) {
+                let other = try await client.fill(key, ttl: .seconds(60), stale: .allowed) { [3] }
+                #expect(other == (keepsStale ? [1] : [3]))
+                return [2]
+            }
+            #expect(loaded == [2])
+            #expect(await client.get(key) == [2])
+
+            #expect(await client.expire([key]))
+            #expect(await client.delete([key]))
+            let again = try await client.fill(key, ttl: .seconds(60), stale: .allowed) { [4] }
+            #expect(again == [4])
+        }
+    }
+
+    func anExpiryBetweenLoadAndStoreWins() async throws {
+        let key = CacheKey(.object, "expired-between")
+        try await withClient { client, _ in
+            let answered = try await client.fill(key, ttl: .seconds(60)) {
+                #expect(await client.expire([key]))
+                return [1]
+            }
+            #expect(answered == [1])
+            let next = try await client.fill(key, ttl: .seconds(60)) { [2] }
+            #expect(next == [2])
+        }
+    }
+
+    // MARK: Races
+
     /// Writers raise a version in the truth and then delete; readers fill. Whoever begins to read after a delete
     /// was answered sees that version or a later one, on either client.
     func noReaderGoesBack(seed: UInt64, writes: Int) async throws {
@@ -180,7 +340,7 @@ struct CacheContract {
                     try await withClient { client, loop in
                         var random = SeededGenerator(seed: seed &+ UInt64(side))
                         for _ in 0..<writes {
-                            try await race.turn(client, loop, &random)
+                            try await race.turn(client, loop, &random, side: side)
                         }
                     }
                 }
@@ -189,6 +349,24 @@ struct CacheContract {
         }
         #expect(race.unsure == 0)
         return race.worst
+    }
+}
+
+private struct BrokenLoad: Error {}
+
+/// A value that tasks share.
+final class Shared<Value: Sendable>: Sendable {
+    private let value: Mutex<Value>
+
+    init(_ value: Value) { self.value = Mutex(value) }
+
+    func withLock<T: Sendable>(_ body: (inout Value) -> T) -> T {
+        value.withLock { value in
+            var copy = value
+            let result = body(&copy)
+            value = copy
+            return result
+        }
     }
 }
 
@@ -203,6 +381,8 @@ final class CacheRace: Sendable {
         var truth: [Int]
         /// The version whose delete was answered.
         var settled: [Int]
+        /// What each side has written itself, answered or not: it reads nothing older.
+        var own: [[Int]]
         var worst = 0
         var unsure = 0
     }
@@ -211,7 +391,7 @@ final class CacheRace: Sendable {
         self.items = items
         name = "race-\(seed)"
         let zeros = Array(repeating: 0, count: items)
-        state = Mutex(State(truth: zeros, settled: zeros))
+        state = Mutex(State(truth: zeros, settled: zeros, own: [zeros, zeros]))
     }
 
     /// How far a reader saw less than what was settled before it began; zero or below.
@@ -223,11 +403,15 @@ final class CacheRace: Sendable {
     func turn(
         _ client: any CacheClient,
         _ loop: EventLoop,
-        _ random: inout SeededGenerator
+        _ random: inout SeededGenerator,
+        side: Int
     ) async throws {
         let item = Int.random(in: 0..<items, using: &random)
-        try await read(client, loop, item, slow: Int.random(in: 0..<4, using: &random) == 0)
-        if Int.random(in: 0..<3, using: &random) == 0 { await write(client, item) }
+        let slow = Int.random(in: 0..<4, using: &random) == 0
+        try await read(client, loop, item, slow: slow, side: side)
+        // Not always what was just read: another's load may be under way.
+        let other = Int.random(in: 0..<items, using: &random)
+        if Int.random(in: 0..<3, using: &random) == 0 { await write(client, other, side: side) }
     }
 
     private func key(_ item: Int) -> CacheKey { CacheKey(.feed, "\(name)-\(item)") }
@@ -236,9 +420,10 @@ final class CacheRace: Sendable {
         _ client: any CacheClient,
         _ loop: EventLoop,
         _ item: Int,
-        slow: Bool
+        slow: Bool,
+        side: Int
     ) async throws {
-        let floor = state.withLock { $0.settled[item] }
+        let floor = state.withLock { max($0.settled[item], $0.own[side][item]) }
         let value = try await client.fill(key(item), ttl: .seconds(60)) {
             let version = state.withLock { $0.truth[item] }
             if slow { try await loop.sleep(for: .milliseconds(1)) }
@@ -248,13 +433,14 @@ final class CacheRace: Sendable {
         state.withLock { $0.worst = min($0.worst, seen - floor) }
     }
 
-    private func write(_ client: any CacheClient, _ item: Int) async {
+    private func write(_ client: any CacheClient, _ item: Int, side: Int) async {
         let version = state.withLock { state in
             state.truth[item] += 1
             return state.truth[item]
         }
         let isGone = await client.delete([key(item)])
         state.withLock { state in
+            state.own[side][item] = version
             if isGone {
                 state.settled[item] = max(state.settled[item], version)
             } else {

@@ -2,14 +2,14 @@ import EventLoops
 import Memcache
 import Metrics
 import Sharding
+import Synchronization
 import TestSupport
 import Testing
 
-/// The client on libmemcached against real memcached processes.
+/// The client against real memcached processes, by each of its protocols.
 @Suite(.serialized) struct MemcachedClientTests {
     let nodes: [MemcachedServer]
     let map: PoolMap
-    let contract: CacheContract
 
     init() async throws {
         let nodes = [
@@ -21,57 +21,152 @@ import Testing
         )
         self.nodes = nodes
         self.map = map
-        contract = CacheContract { loop in
-            MemcachedClient(loop: loop, pools: [.feed: map, .object: map, .session: map])
+    }
+
+    private func contract(
+        _ transport: CacheTransport,
+        patience: Duration = CacheLimits.fillPatience
+    ) -> CacheContract {
+        var settings = CacheSettings(transport)
+        settings.fillPatience = patience
+        return contract(settings)
+    }
+
+    private func contract(_ settings: CacheSettings) -> CacheContract {
+        let map = map
+        return CacheContract { loop in
+            MemcachedClient(
+                loop: loop,
+                pools: [.feed: map, .object: map, .session: map],
+                settings: settings
+            )
         }
     }
 
     // MARK: The contract
 
-    @Test func `values of all kinds come back`() async throws {
-        try await contract.valuesOfAllKindsComeBack()
+    @Test(arguments: CacheTransport.allCases)
+    func `values of all kinds come back`(transport: CacheTransport) async throws {
+        try await contract(transport).valuesOfAllKindsComeBack()
     }
 
-    @Test func `many keys come back at once`() async throws {
-        try await contract.manyKeysComeBackAtOnce()
+    @Test(arguments: CacheTransport.allCases)
+    func `many keys come back at once`(transport: CacheTransport) async throws {
+        try await contract(transport).manyKeysComeBackAtOnce()
     }
 
-    @Test func `strange names are keys`() async throws { try await contract.strangeNamesAreKeys() }
-
-    @Test func `add puts only where nothing is, and delete takes away`() async throws {
-        try await contract.addAndDelete()
+    @Test(arguments: CacheTransport.allCases)
+    func `strange names are keys`(transport: CacheTransport) async throws {
+        try await contract(transport).strangeNamesAreKeys()
     }
 
-    @Test func `a value that is too large takes the old one away`() async throws {
-        try await contract.aTooLargeValueTakesTheOldOneAway()
+    @Test(arguments: CacheTransport.allCases)
+    func `add puts only where nothing is, and delete takes away`(transport: CacheTransport)
+        async throws
+    {
+        try await contract(transport).addAndDelete()
     }
 
-    @Test func `a fill loads once`() async throws { try await contract.aFillLoadsOnce() }
-
-    @Test func `an absent or failed load leaves nothing behind`() async throws {
-        try await contract.anAbsentOrFailedLoadLeavesNothingBehind()
+    @Test(arguments: CacheTransport.allCases)
+    func `a value that is too large takes the old one away`(transport: CacheTransport) async throws
+    {
+        try await contract(transport).aTooLargeValueTakesTheOldOneAway()
     }
 
-    @Test func `a delete between load and store wins`() async throws {
-        try await contract.aDeleteBetweenLoadAndStoreWins()
+    @Test(arguments: CacheTransport.allCases)
+    func `a fill loads once`(transport: CacheTransport) async throws {
+        try await contract(transport).aFillLoadsOnce()
     }
 
-    @Test func `a delete and a second fill between load and store win`() async throws {
-        try await contract.aDeleteAndASecondFillBetweenLoadAndStoreWin()
+    @Test(arguments: CacheTransport.allCases)
+    func `an absent or failed load leaves nothing behind`(transport: CacheTransport) async throws {
+        try await contract(transport).anAbsentOrFailedLoadLeavesNothingBehind()
     }
 
-    @Test func `a marker is no value`() async throws { try await contract.aMarkerIsNoValue() }
+    @Test(arguments: CacheTransport.allCases)
+    func `a delete between load and store wins`(transport: CacheTransport) async throws {
+        try await contract(transport).aDeleteBetweenLoadAndStoreWins()
+    }
 
-    @Test func `no reader goes back behind a delete that was answered`() async throws {
+    @Test(arguments: CacheTransport.allCases)
+    func `a delete and a second fill between load and store win`(transport: CacheTransport)
+        async throws
+    {
+        try await contract(transport).aDeleteAndASecondFillBetweenLoadAndStoreWin()
+    }
+
+    @Test(arguments: CacheTransport.allCases)
+    func `a marker is no value`(transport: CacheTransport) async throws {
+        try await contract(transport).aMarkerIsNoValue()
+    }
+
+    @Test(arguments: CacheTransport.allCases)
+    func `no reader goes back behind a delete that was answered`(transport: CacheTransport)
+        async throws
+    {
         let seed = UInt64.random(in: 0...UInt64.max)
-        try await contract.noReaderGoesBack(seed: seed, writes: 1500)
+        try await contract(transport).noReaderGoesBack(seed: seed, writes: 1500)
     }
 
-    @Test func `the race catches a client that stores without looking at its token`() async throws {
-        let makeClient = contract.makeClient
+    @Test(arguments: CacheTransport.allCases)
+    func `the race catches a client that stores without looking at its token`(
+        transport: CacheTransport
+    ) async throws {
+        let makeClient = contract(transport).makeClient
         let careless = CacheContract { CarelessClient(client: makeClient($0)) }
 
         #expect(try await careless.farthestBack(seed: 1, writes: 1500) < 0)
+    }
+
+    @Test func `no reader goes back where one client speaks the one protocol and one the other`()
+        async throws
+    {
+        let transports = Mutex(CacheTransport.allCases)
+        let map = map
+        let mixed = CacheContract { loop in
+            let transport = transports.withLock { $0.popLast() ?? .meta }
+            return MemcachedClient(
+                loop: loop,
+                pools: [.feed: map],
+                settings: CacheSettings(transport)
+            )
+        }
+        let seed = UInt64.random(in: 0...UInt64.max)
+        try await mixed.noReaderGoesBack(seed: seed, writes: 1500)
+    }
+
+    // MARK: Many at once, and expiring
+
+    @Test(arguments: CacheTransport.allCases)
+    func `500 clients on one cold key make one load`(transport: CacheTransport) async throws {
+        try await contract(transport, patience: .seconds(60)).aCrowdOnAColdKeyLoadsOnce()
+    }
+
+    @Test(arguments: CacheTransport.allCases)
+    func `many clients on many cold keys load each once`(transport: CacheTransport) async throws {
+        try await contract(transport, patience: .seconds(60)).aCrowdOnManyColdKeysLoadsEachOnce()
+    }
+
+    @Test(arguments: CacheTransport.allCases)
+    func `a fill that nobody ends is loaded by few`(transport: CacheTransport) async throws {
+        try await contract(transport, patience: .milliseconds(60))
+            .aFillThatNobodyEndsIsLoadedByFew()
+    }
+
+    @Test(arguments: CacheTransport.allCases)
+    func `a failed load fails one reader`(transport: CacheTransport) async throws {
+        try await contract(transport, patience: .seconds(60)).aFailedLoadFailsOneReader()
+    }
+
+    @Test(arguments: CacheTransport.allCases)
+    func `what is expired is read by who allows it`(transport: CacheTransport) async throws {
+        try await contract(transport, patience: .milliseconds(60))
+            .whatIsExpiredIsReadByWhoAllowsIt(keepsStale: transport == .meta)
+    }
+
+    @Test(arguments: CacheTransport.allCases)
+    func `an expiry between load and store wins`(transport: CacheTransport) async throws {
+        try await contract(transport).anExpiryBetweenLoadAndStoreWins()
     }
 
     // MARK: Nodes that fail
@@ -85,12 +180,14 @@ import Testing
         return (key(on: nodes[0]), key(on: nodes[1]))
     }
 
-    @Test func `a stopped node costs its own keys a bounded time, and others nothing`() async throws
-    {
+    @Test(arguments: CacheTransport.allCases)
+    func `a stopped node costs its own keys a bounded time, and others nothing`(
+        transport: CacheTransport
+    ) async throws {
         let (stopped, healthy) = keys("stopped")
         let first = nodes[0]
 
-        try await contract.withClient { client, loop in
+        try await contract(transport).withClient { client, loop in
             await client.set(stopped, [1], ttl: .seconds(60))
             await client.set(healthy, [2], ttl: .seconds(60))
             await first.process.freeze()
@@ -116,11 +213,14 @@ import Testing
         }
     }
 
-    @Test func `a node that missed a delete comes back without what it held`() async throws {
+    @Test(arguments: CacheTransport.allCases)
+    func `a node that missed a delete comes back without what it held`(transport: CacheTransport)
+        async throws
+    {
         let (key, _) = keys("missed")
         let first = nodes[0]
 
-        try await contract.withClient { client, loop in
+        try await contract(transport).withClient { client, loop in
             await client.set(key, [1], ttl: .seconds(60))
             await first.process.freeze()
             #expect(await !client.delete([key]))
@@ -132,11 +232,14 @@ import Testing
         }
     }
 
-    @Test func `a killed node is a miss, and serves again after its restart`() async throws {
+    @Test(arguments: CacheTransport.allCases)
+    func `a killed node is a miss, and serves again after its restart`(transport: CacheTransport)
+        async throws
+    {
         let (key, healthy) = keys("killed")
         let first = nodes[0]
 
-        try await contract.withClient { client, loop in
+        try await contract(transport).withClient { client, loop in
             await client.set(key, [1], ttl: .seconds(60))
             await client.set(healthy, [2], ttl: .seconds(60))
             await first.process.kill()
@@ -151,11 +254,12 @@ import Testing
         }
     }
 
-    @Test func `a restart between two calls is not an outage`() async throws {
+    @Test(arguments: CacheTransport.allCases)
+    func `a restart between two calls is not an outage`(transport: CacheTransport) async throws {
         let (key, _) = keys("restart")
         let first = nodes[0]
 
-        try await contract.withClient { client, _ in
+        try await contract(transport).withClient { client, _ in
             await client.set(key, [1], ttl: .seconds(60))
             await first.process.kill()
             try await first.startAgain()
@@ -165,11 +269,14 @@ import Testing
         }
     }
 
-    @Test func `a reservation of before a restart stores nothing after it`() async throws {
+    @Test(arguments: CacheTransport.allCases)
+    func `a reservation of before a restart stores nothing after it`(transport: CacheTransport)
+        async throws
+    {
         let (key, _) = keys("token")
         let first = nodes[0]
 
-        try await contract.withClient { client, _ in
+        try await contract(transport).withClient { client, _ in
             guard case .owned(let old) = await client.reserve(key) else {
                 Issue.record("the key was free")
                 return
@@ -186,13 +293,18 @@ import Testing
         }
     }
 
-    @Test func `what a client sees is in the metrics`() async throws {
+    @Test(arguments: CacheTransport.allCases)
+    func `what a client sees is in the metrics`(transport: CacheTransport) async throws {
         let (key, _) = keys("metrics")
         let first = nodes[0]
         let map = map
 
         try await withLoop { loop in
-            let client = MemcachedClient(loop: loop, pools: [.object: map])
+            let client = MemcachedClient(
+                loop: loop,
+                pools: [.object: map],
+                settings: CacheSettings(transport)
+            )
             let metrics = MetricsRegistry()
             CacheMetrics.register(client, in: metrics)
             await client.set(key, [1], ttl: .seconds(60))
@@ -208,14 +320,17 @@ import Testing
                     "tessera_cache_reads_total{pool=\"object\",result=\"hit\"} 1\n"
                 )
                     && text.contains("tessera_cache_nodes_down{loop=\"0\",pool=\"object\"} 1\n")
-                    && text.contains("tessera_cache_refused_total{pool=\"object\"} 1\n")
+                    && !text.contains("tessera_cache_refused_total{pool=\"object\"} 0\n")
             }
             #expect(seen, "\(metrics.render())")
         }
     }
 
-    @Test func `a client without nodes misses`() async throws {
-        let empty = CacheContract { MemcachedClient(loop: $0, pools: [:]) }
+    @Test(arguments: CacheTransport.allCases)
+    func `a client without nodes misses`(transport: CacheTransport) async throws {
+        let empty = CacheContract {
+            MemcachedClient(loop: $0, pools: [:], settings: CacheSettings(transport))
+        }
 
         try await empty.withClient { client, _ in
             let key = CacheKey(.feed, "x")
@@ -263,6 +378,13 @@ private func timed<T: Sendable>(_ body: () async -> T) async -> (T, Duration) {
     let start = ContinuousClock.now
     let value = await body()
     return (value, ContinuousClock.now - start)
+}
+
+extension CacheSettings {
+    init(_ transport: CacheTransport) {
+        self.init()
+        self.transport = transport
+    }
 }
 
 /// Asks until the answer is true, for five seconds.

@@ -22,8 +22,8 @@ import Testing
     }
 
     /// A machine that stands still for a moment is no outage here.
-    private var patient: CacheSettings {
-        var settings = CacheSettings()
+    private func patient(_ transport: CacheTransport) -> CacheSettings {
+        var settings = CacheSettings(transport)
         settings.timeout = .seconds(10)
         settings.mapPatience = .seconds(2)
         return settings
@@ -47,16 +47,20 @@ import Testing
             .first { moving.contains($0.slot) }!
     }
 
-    @Test
-    func `no reader goes back while nodes come, change and leave, and clients hear of it late`()
-        async throws
-    {
+    @Test(arguments: CacheTransport.allCases)
+    func `no reader goes back while nodes come, change and leave, and clients hear of it late`(
+        transport: CacheTransport
+    ) async throws {
         let seed = UInt64.random(in: 0...UInt64.max)
         let race = CacheRace(seed: seed, items: 40)
         let clients = Clients()
         let map = first
         let contract = CacheContract { loop in
-            let client = MemcachedClient(loop: loop, pools: [.feed: map])
+            let client = MemcachedClient(
+                loop: loop,
+                pools: [.feed: map],
+                settings: CacheSettings(transport)
+            )
             clients.add(client, on: loop)
             return client
         }
@@ -67,7 +71,7 @@ import Testing
                     try await contract.withClient { client, loop in
                         var random = SeededGenerator(seed: seed &+ UInt64(side))
                         while !clients.mayGo {
-                            try await race.turn(client, loop, &random)
+                            try await race.turn(client, loop, &random, side: side)
                         }
                     }
                 }
@@ -109,12 +113,17 @@ import Testing
         return map
     }
 
-    @Test func `growing from four to five nodes adds loads to two of a hundred reads at most`()
-        async throws
-    {
+    @Test(arguments: CacheTransport.allCases)
+    func `growing from four to five nodes adds loads to two of a hundred reads at most`(
+        transport: CacheTransport
+    ) async throws {
         let map = first
         try await withLoop { loop in
-            let client = MemcachedClient(loop: loop, pools: [.feed: map], settings: patient)
+            let client = MemcachedClient(
+                loop: loop,
+                pools: [.feed: map],
+                settings: patient(transport)
+            )
             let keys = (0..<1_000).map { CacheKey(.feed, "warm-\($0)") }
             var random = SeededGenerator(seed: 7)
             var loads = 0
@@ -135,21 +144,26 @@ import Testing
             while true {
                 client.adopt(now, for: .feed)
                 try stamp(now)
-                try await read(3_000)
+                try await read(1_500)
                 if now.phase == .steady { break }
                 now = now.advancing()
             }
 
-            #expect(loads * 50 <= 12_000, "\(loads) loads of 12,000 reads")
+            #expect(loads * 50 <= 6_000, "\(loads) loads of 6,000 reads")
             let statistics = client.statistics(of: .feed)
             #expect(statistics.copied > 100, "\(statistics)")
         }
     }
 
-    @Test func `many keys at once are found wherever they are`() async throws {
+    @Test(arguments: CacheTransport.allCases)
+    func `many keys at once are found wherever they are`(transport: CacheTransport) async throws {
         let map = first
         try await withLoop { loop in
-            let client = MemcachedClient(loop: loop, pools: [.feed: map], settings: patient)
+            let client = MemcachedClient(
+                loop: loop,
+                pools: [.feed: map],
+                settings: patient(transport)
+            )
             let keys = (0..<300).map { CacheKey(.feed, "many-\($0)") }
             for key in keys { await client.set(key, Array(key.name.utf8), ttl: .seconds(600)) }
 
@@ -166,13 +180,14 @@ import Testing
         }
     }
 
-    @Test func `a client with an old map is told so, and reads nothing old afterwards`()
-        async throws
-    {
+    @Test(arguments: CacheTransport.allCases)
+    func `a client with an old map is told so, and reads nothing old afterwards`(
+        transport: CacheTransport
+    ) async throws {
         let map = first
         try await withLoop { loop in
-            let old = MemcachedClient(loop: loop, pools: [.feed: map], settings: patient)
-            let new = MemcachedClient(loop: loop, pools: [.feed: map], settings: patient)
+            let old = MemcachedClient(loop: loop, pools: [.feed: map], settings: patient(transport))
+            let new = MemcachedClient(loop: loop, pools: [.feed: map], settings: patient(transport))
             let announced = try map.adding(fifth)
             let key = movingKey(announced, "old")
             await old.set(key, [1], ttl: .seconds(600))
@@ -193,10 +208,15 @@ import Testing
         }
     }
 
-    @Test func `a deletion waits for the map that it lacks`() async throws {
+    @Test(arguments: CacheTransport.allCases)
+    func `a deletion waits for the map that it lacks`(transport: CacheTransport) async throws {
         let map = first
         try await withLoop { loop in
-            let client = MemcachedClient(loop: loop, pools: [.feed: map], settings: patient)
+            let client = MemcachedClient(
+                loop: loop,
+                pools: [.feed: map],
+                settings: patient(transport)
+            )
             let announced = try map.adding(fifth)
             let key = movingKey(announced, "late")
             await client.set(key, [1], ttl: .seconds(600))
@@ -210,13 +230,18 @@ import Testing
         }
     }
 
-    @Test func `a copy lives no longer than what it was made of`() async throws {
+    @Test(arguments: CacheTransport.allCases)
+    func `a copy lives no longer than what it was made of`(transport: CacheTransport) async throws {
         let map = first
         try await withLoop { loop in
-            let client = MemcachedClient(loop: loop, pools: [.feed: map], settings: patient)
+            let client = MemcachedClient(
+                loop: loop,
+                pools: [.feed: map],
+                settings: patient(transport)
+            )
             let announced = try map.adding(fifth)
             let key = movingKey(announced, "life")
-            await client.set(key, [1], ttl: .seconds(3))
+            await client.set(key, [1], ttl: .seconds(2))
             let warming = announced.advancing()
             client.adopt(warming, for: .feed)
             let copied = await client.get(key)
@@ -228,13 +253,18 @@ import Testing
         }
     }
 
-    @Test func `a node that has forgotten everything is used by a map that is confirmed`()
-        async throws
-    {
+    @Test(arguments: CacheTransport.allCases)
+    func `a node that has forgotten everything is used by a map that is confirmed`(
+        transport: CacheTransport
+    ) async throws {
         let map = first
         let isNewest = Mutex(false)
         try await withLoop { loop in
-            let client = MemcachedClient(loop: loop, pools: [.feed: map]) { _, _ in
+            let client = MemcachedClient(
+                loop: loop,
+                pools: [.feed: map],
+                settings: CacheSettings(transport)
+            ) { _, _ in
                 isNewest.withLock { $0 }
             }
             let key = CacheKey(.feed, "confirmed")
@@ -251,12 +281,19 @@ import Testing
         }
     }
 
-    @Test func `a dead node is replaced, and what it had is filled anew`() async throws {
+    @Test(arguments: CacheTransport.allCases)
+    func `a dead node is replaced, and what it had is filled anew`(transport: CacheTransport)
+        async throws
+    {
         let map = first
         let dead = map.nodes[2]
         let server = try server(of: dead)
         try await withLoop { loop in
-            let client = MemcachedClient(loop: loop, pools: [.feed: map])
+            let client = MemcachedClient(
+                loop: loop,
+                pools: [.feed: map],
+                settings: CacheSettings(transport)
+            )
             let key = (0..<1_000).lazy.map { CacheKey(.feed, "dead-\($0)") }
                 .first { map.nodes[map.route(of: $0.slot)!.home] == dead }!
             await client.set(key, [1], ttl: .seconds(60))
@@ -272,16 +309,21 @@ import Testing
         }
     }
 
-    @Test func `a new node is not read while what could not be deleted may be copied to it`()
-        async throws
-    {
+    @Test(arguments: CacheTransport.allCases)
+    func `a new node is not read while what could not be deleted may be copied to it`(
+        transport: CacheTransport
+    ) async throws {
         let map = first
         try await withLoop { loop in
-            var settings = CacheSettings()
+            var settings = CacheSettings(transport)
             // Long enough for the other one to be first when the node is back.
             settings.retry = .seconds(2)
             let mine = MemcachedClient(loop: loop, pools: [.feed: map], settings: settings)
-            let other = MemcachedClient(loop: loop, pools: [.feed: map])
+            let other = MemcachedClient(
+                loop: loop,
+                pools: [.feed: map],
+                settings: CacheSettings(transport)
+            )
             let warming = try map.adding(fifth).advancing()
             let key = movingKey(warming, "unsure")
             let source = try server(of: warming.nodes[warming.route(of: key.slot)!.holders[0]])

@@ -18,8 +18,8 @@ PORT_RANGE = 500
 # Ports of shards are base + 201 up to 299, so a shard's number is at most 99.
 LARGEST_SHARD_NUMBER = 99
 MOST = {"shards": 64, "app_nodes": 40, "workers": 40, "coordinators": 9}
-CACHE_POOLS = ("feed", "object", "session")
-NODES_PER_POOL = 2
+# Nodes of each pool, and the megabytes of each: what stands in for dead nodes for some seconds needs few.
+CACHE_POOLS = {"feed": (2, 192), "object": (2, 192), "session": (2, 64), "gutter": (1, 64)}
 # A Unix socket's path may have 107 bytes; the longest name in the folder has about 20.
 LONGEST_SOCKET_FOLDER = 80
 
@@ -167,7 +167,7 @@ class Layout:
     def caches(self):
         nodes = []
         for pool in CACHE_POOLS:
-            for i in range(1, NODES_PER_POOL + 1):
+            for i in range(1, CACHE_POOLS[pool][0] + 1):
                 nodes.append(
                     Node(f"memcached-{pool}{i}", self.base + 400 + len(nodes), i, pool))
         return nodes

@@ -12,7 +12,7 @@ import time
 import xmlrpc.client
 
 from .console import Failure
-from .layout import POSTGRES_BINARIES, database_user
+from .layout import CACHE_POOLS, POSTGRES_BINARIES, database_user
 from .templates import render, write_if_changed
 
 OPEN_FILES = 65536
@@ -208,9 +208,10 @@ def _shard(layout, node):
 
 def _memcached(layout, node):
     user = "-u memcache " if os.geteuid() == 0 else ""
+    megabytes = CACHE_POOLS[node.pool][1]
     # -U 0: no UDP; -c: the connections of all loops of all nodes.
-    return (f"/usr/bin/memcached {user}-l 127.0.0.1 -p {node.port} -U 0 -m 128 -t 2 -c 4096",
-            {"priority": 30})
+    return (f"/usr/bin/memcached {user}-l 127.0.0.1 -p {node.port} -U 0 -m {megabytes} -t 2"
+            " -c 4096", {"priority": 30})
 
 
 def _appnode(layout, node):
