@@ -4,7 +4,7 @@ internal import JSON
 package import Memcache
 internal import Postgres
 
-/// The accounts of all users, as others see them: one multi-get for many, one query a shard for what is missing.
+/// The accounts of all users, as others see them: one look at the cache for many, one query a shard for what is missing.
 package final class AccountDirectory: AccountsClient, @unchecked Sendable {
     // @unchecked: holds loop-bound parts and is used on their loop only.
 
@@ -39,62 +39,29 @@ package final class AccountDirectory: AccountsClient, @unchecked Sendable {
         precondition(ids.count <= Self.batchLimit, "too many accounts at once")
         let ids = Array(Set(ids))
         guard !ids.isEmpty else { return [:] }
-        let cached = await cache.get(ids.map(Self.key))
-        var found: [UserID: AccountEntity] = [:]
-        var missing: [UserID] = []
-        for id in ids {
-            if let bytes = cached[Self.key(id)], let account = Self.read(bytes) {
-                found[id] = account.entity(publicURL: publicURL)
-            } else {
-                missing.append(id)
+        let accounts = try await cachedAccounts(ids)
+        return accounts.mapValues { $0.entity(publicURL: publicURL) }
+    }
+
+    private func cachedAccounts(_ ids: [UserID]) async throws -> [UserID: Account] {
+        let idsOfKeys = Dictionary(uniqueKeysWithValues: ids.map { (Self.key($0), $0) })
+        var found: [UserID: Account] = [:]
+        let cached = try await cache.fill(ids.map(Self.key), ttl: Self.lifetime) { missing in
+            var values: [CacheKey: [UInt8]] = [:]
+            for account in try await store.accounts(missing.compactMap { idsOfKeys[$0] }) {
+                found[account.id] = account
+                values[Self.key(account.id)] = account.jsonBytes
             }
+            return values
         }
-        for account in try await load(missing) {
-            found[account.id] = account.entity(publicURL: publicURL)
+        var unread: [UserID] = []
+        for (key, bytes) in cached {
+            guard let id = idsOfKeys[key], found[id] == nil else { continue }
+            if let account = Self.read(bytes) { found[id] = account } else { unread.append(id) }
         }
+        guard !unread.isEmpty else { return found }
+        for account in try await store.accounts(unread) { found[account.id] = account }
         return found
-    }
-
-    /// Loads accounts and fills the cache: reserve, read, store, so that no fill brings back an old profile.
-    private func load(_ ids: [UserID]) async throws -> [Account] {
-        guard !ids.isEmpty else { return [] }
-        var reserved: [UserID: CacheToken] = [:]
-        await withTaskGroup(of: (UserID, CacheToken?).self) { [cache] group in
-            for id in ids {
-                group.addTask {
-                    guard case .owned(let token) = await cache.reserve(Self.key(id)) else {
-                        return (id, nil)
-                    }
-                    return (id, token)
-                }
-            }
-            for await (id, token) in group { reserved[id] = token }
-        }
-        let accounts: [Account]
-        do {
-            accounts = try await store.accounts(ids)
-        } catch {
-            _ = await cache.delete(reserved.keys.map(Self.key))
-            throw error
-        }
-        await fill(accounts, reserved)
-        return accounts
-    }
-
-    private func fill(_ accounts: [Account], _ reserved: [UserID: CacheToken]) async {
-        var left = Set(reserved.keys)
-        await withTaskGroup(of: Void.self) { [cache] group in
-            for account in accounts {
-                guard let token = reserved[account.id] else { continue }
-                left.remove(account.id)
-                let value = account.jsonBytes
-                let key = Self.key(account.id)
-                group.addTask {
-                    _ = await cache.store(key, value, ttl: Self.lifetime, token: token)
-                }
-            }
-        }
-        if !left.isEmpty { _ = await cache.delete(left.map(Self.key)) }
     }
 
     private static func read(_ bytes: [UInt8]) -> Account? {

@@ -93,4 +93,25 @@ private final class Clock {
             #expect(value == [2])
         }
     }
+
+    @Test func `what one loop changes the other loops do not hold any more`() async throws {
+        let server = try await MemcachedServer.start(megabytes: 16)
+        let map = PoolMap(nodes: [CacheNode(host: server.host, port: UInt16(server.port))])
+        let key = CacheKey(.object, "hot-elsewhere")
+        try await withLoop { loop in
+            let one = MemcachedClient(loop: loop, pools: [.object: map])
+            let other = MemcachedClient(loop: loop, pools: [.object: map])
+            one.know([other])
+            other.know([one])
+            let hot = other.hot
+            _ = one.hot
+            await one.set(key, [1], ttl: .seconds(60))
+            for _ in 0..<100 { #expect(await hot.get(key) == [1]) }
+            #expect(other.copies.hits > 0)
+
+            #expect(await one.delete([key]))
+
+            #expect(await hot.get([key]).isEmpty)
+        }
+    }
 }
