@@ -224,7 +224,7 @@ struct MovePrecheck {
         let source = try shards[spec.source]
         source.answerTimeout = nil
         defer { source.answerTimeout = shards.settings.answerTimeout }
-        let sizes = try BucketMeasure(session: source).sizes()
+        let sizes = try BucketMeasure(session: source).sizes(of: spec.buckets)
         var rows: Int64 = 0
         var bytes: Int64 = 0
         for bucket in spec.buckets {

@@ -1,12 +1,16 @@
 import Sharding
 
-/// How much each bucket of a shard weighs, estimated from its tables.
+/// How much each bucket of a shard weighs, by the rows in its tables.
 ///
-/// Small tables are counted; large ones are sampled by whole pages, always the same ones as long as the table
-/// does not change, so that a plan made twice is the same plan.
+/// A bucket weighs the same wherever it lies: what counts are its live rows, not the room that deleted ones left in the
+/// files, which would weigh on whatever is still there after a move. Large tables are sampled by whole pages,
+/// always the same ones as long as the table does not change, so that a plan made twice is the same plan.
 package struct BucketMeasure {
-    /// Rows that are looked at in one table.
-    package static let sampleRows = 200_000
+    /// Pages of 8 KiB that are read of one table.
+    package static let sampledPages: Int64 = 65_536
+
+    /// About what a row takes in each index.
+    private static let indexEntryBytes: Int64 = 40
 
     package struct Size: Sendable, Equatable {
         package var bytes: Int64
@@ -24,25 +28,23 @@ package struct BucketMeasure {
         self.session = session
     }
 
-    /// Bytes (with indexes) and rows of each bucket that has any.
-    package func sizes() throws(AdminError) -> [BucketID: Size] {
+    /// Bytes (with indexes) and rows of each bucket that has any, or of those among `buckets`.
+    package func sizes(of buckets: [BucketID]? = nil) throws(AdminError) -> [BucketID: Size] {
+        let wanted = buckets.map {
+            "WHERE t.bucket IN (\($0.map(\.description).joined(separator: ",")))"
+        }
         var sizes: [BucketID: Size] = [:]
         for table in try tables() {
-            var rows: [BucketID: Int64] = [:]
-            for row in try session.rows(count(in: table)) {
+            for row in try session.rows(table.query(wanted ?? "")) {
                 guard let bucket = row[0].flatMap({ Int($0) }).flatMap({ BucketID(rawValue: $0) }),
-                    let count = row[1].flatMap({ Int64($0) })
+                    let count = row[1].flatMap({ Double($0) }),
+                    let bytes = row[2].flatMap({ Double($0) })
                 else { continue }
-                rows[bucket] = count
-            }
-            let total = max(1, rows.values.reduce(0, +))
-            let scale = table.isSampled ? max(1, Double(table.rows) / Double(total)) : 1
-            for (bucket, count) in rows {
-                let share = Double(count) / Double(total)
+                let entries = count * Double(table.indexes * Self.indexEntryBytes)
                 sizes[bucket, default: Size(bytes: 0, rows: 0)].bytes += Int64(
-                    share * Double(table.bytes)
+                    (bytes + entries) * table.scale
                 )
-                sizes[bucket]!.rows += Int64(Double(count) * scale)
+                sizes[bucket]!.rows += Int64(count * table.scale)
             }
         }
         return sizes
@@ -50,17 +52,27 @@ package struct BucketMeasure {
 
     private struct Table {
         let name: String
-        let bytes: Int64
-        let rows: Int64
+        let pages: Int64
+        let indexes: Int64
 
-        var isSampled: Bool { rows > Int64(BucketMeasure.sampleRows) }
+        /// How many times the table is what the query reads of it.
+        var scale: Double { max(1, Double(pages) / Double(BucketMeasure.sampledPages)) }
+
+        func query(_ condition: String) -> String {
+            let sample = scale > 1 ? "TABLESAMPLE SYSTEM (\(100 / scale)) REPEATABLE (1)" : ""
+            return """
+                SELECT t.bucket, count(*), sum(pg_column_size(t.*)) FROM \(name) AS t \(sample)
+                \(condition)
+                GROUP BY t.bucket
+                """
+        }
     }
 
     private func tables() throws(AdminError) -> [Table] {
         let rows = try session.rows(
             """
-            SELECT format('%I.%I', n.nspname, c.relname), pg_total_relation_size(c.oid),
-                greatest(c.reltuples, 0)::bigint
+            SELECT format('%I.%I', n.nspname, c.relname), pg_relation_size(c.oid) / 8192,
+                (SELECT count(*) FROM pg_index AS i WHERE i.indrelid = c.oid)
             FROM pg_attribute AS a
             JOIN pg_class AS c ON c.oid = a.attrelid AND c.relkind = 'r'
             JOIN pg_namespace AS n ON n.oid = c.relnamespace
@@ -70,18 +82,10 @@ package struct BucketMeasure {
             """
         )
         return rows.compactMap { row in
-            guard let name = row[0], let bytes = row[1].flatMap({ Int64($0) }),
-                let count = row[2].flatMap({ Int64($0) })
+            guard let name = row[0], let pages = row[1].flatMap({ Int64($0) }),
+                let indexes = row[2].flatMap({ Int64($0) })
             else { return nil }
-            return Table(name: name, bytes: bytes, rows: count)
+            return Table(name: name, pages: pages, indexes: indexes)
         }
-    }
-
-    private func count(in table: Table) -> String {
-        let sample =
-            table.isSampled
-            ? "TABLESAMPLE SYSTEM (\(100 * Double(Self.sampleRows) / Double(table.rows))) REPEATABLE (1)"
-            : ""
-        return "SELECT bucket, count(*) FROM \(table.name) \(sample) GROUP BY bucket"
     }
 }

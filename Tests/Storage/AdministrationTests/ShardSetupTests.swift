@@ -44,6 +44,27 @@ struct ShardSetupTests {
         #expect(error?.description.contains("state=gone epoch=1 next=s2") == true)
     }
 
+    @Test func `a bucket weighs what its rows weigh, whatever was deleted beside it`() async throws
+    {
+        let setup = try await aSetup()
+        try setup.shard.prepareServer()
+        try Migrator(session: setup.shard.migrateSession()).run(setup.files)
+        let mover = try setup.shard.moverSession()
+        try mover.run("CREATE TABLE weighed (bucket smallint, id int, PRIMARY KEY (bucket, id))")
+        try mover.run("INSERT INTO weighed SELECT n % 2, n FROM generate_series(1, 20000) AS n")
+        let measure = BucketMeasure(session: mover)
+        let before = try measure.sizes()
+
+        try mover.run("DELETE FROM weighed WHERE bucket = 1")
+
+        let after = try measure.sizes()
+        let bucket = BucketID.all[0]
+        #expect(before[bucket]?.rows == 10_000)
+        #expect(after[bucket] == before[bucket])
+        #expect(after[BucketID.all[1]] == nil)
+        #expect(try measure.sizes(of: [bucket])[bucket]?.rows == 10_000)
+    }
+
     @Test func `a file that fails leaves nothing of itself and says which it was`() async throws {
         let setup = try await aSetup()
         try setup.shard.prepareServer()
