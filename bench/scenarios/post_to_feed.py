@@ -122,7 +122,8 @@ def watch(cluster, readers, running, posts):
             deadline = time.monotonic() + LAST_SECONDS
         if deadline and time.monotonic() > deadline:
             counts = ", ".join(str(len(entries)) for entries in seen)
-            raise Unavailable(f"after {LAST_SECONDS} s {counts} of {posts} entries were there")
+            raise Unavailable(f"after {LAST_SECONDS} s {counts} of {posts} entries were there;"
+                              f" {cluster.outbox()} effects wait")
         time.sleep(POLL_SECONDS)
     for prompt in prompts:
         prompt.close()
