@@ -13,6 +13,11 @@ from frame import free_port
 
 KEYS = 64
 BODY = b"x" * 4094
+GOALS = [
+    {"text": f"4 KB from memcached, {variant}: {metric} beside nginx `memcached_pass`", "metric": metric,
+     "variant": f"tessera-{variant}", "peer": f"nginx-memcached_pass-{variant}", **bound}
+    for variant in ("one-key", "keys-64")
+    for metric, bound in (("rps", {"least": 1.1}), ("cpu_us", {"most": 1.0}))]
 
 NGINX = """
 daemon off; worker_processes 1; pid {folder}/cache-nginx.pid; error_log /dev/null;

@@ -125,7 +125,7 @@ def render(folder, results, known):
     for stale in folder.glob("*.svg"):
         stale.unlink()
     names = [name for name in ORDER + sorted(set(results) - set(ORDER)) if name in results and name in known]
-    parts = [HEAD, *_overview(results, names)]
+    parts = [HEAD, *_overview(results, [name for name in ORDER if name in known])]
     for name in names:
         parts += _section(folder, name, results[name])
     missing = [f"- `{name}`: {results[name]['failure']}" for name in names if results[name]["failure"]]
@@ -140,7 +140,7 @@ def _overview(results, names):
     lines = []
     for name in names:
         for goal in getattr(module(name), "GOALS", []):
-            value = _measured(results[name]["rows"], goal)
+            value = _measured(results[name]["rows"], goal) if name in results else None
             if value is None:
                 lines.append(f"| {goal['text']} | {_bound(goal)} | not measured | |")
             else:
