@@ -128,7 +128,7 @@ async def _cluster(frame, cluster):
     likers, others = people[:LIKERS], people[LIKERS:]
     posts = [await others[n % OTHERS].publish(f"liked {n}") for n in range(SPREAD_POSTS)]
     watched = [await others[n].publish(f"watched {n}") for n in range(OTHERS)]
-    loads = {"quiet": [], "spread": posts, "one-post": posts[:1]}
+    loads = {"quiet": [], "spread": posts, "post": posts[:1]}
     taken = {name: [] for name in loads}
     chooser = random.Random(frame.options.seed)
     seconds = max(frame.options.seconds, SECONDS)
@@ -203,13 +203,17 @@ end
 
 
 def _print(frame, taken):
-    for name, peers in (("quiet", [None]), ("spread", ["quiet"]), ("one-post", ["spread", "quiet"])):
+    def emit(name, peer, metric, variant):
+        frame.emit("likes", variant, peer and f"{variant.split('-')[0]}-{peer}", metric,
+                   [row[metric] for row in taken[name]],
+                   [row[metric] for row in taken[peer]] if peer else None)
+
+    for name, peers in (("quiet", [None]), ("spread", ["quiet"]), ("post", ["spread", "quiet"])):
         for peer in peers:
-            for metric in ("p50_ms", "p99_ms", "likes_s"):
-                frame.emit(
-                    "likes", f"others-{name}" if metric != "likes_s" else f"likes-{name}", peer,
-                    metric, [row[metric] for row in taken[name]],
-                    [row[metric] for row in taken[peer]] if peer else None)
+            for metric in ("p50_ms", "p99_ms"):
+                emit(name, peer, metric, f"others-{name}")
+    for name, peer in (("spread", None), ("post", "spread")):
+        emit(name, peer, "likes_s", f"likes-{name}")
 
 
 async def _check(cluster, posts):

@@ -42,6 +42,9 @@ package struct FanOutHandler: EffectHandler {
 ///
 /// Readers do not wait for this, since a deleted post is not shown; it only collects.
 package struct RetractHandler: EffectHandler {
+    /// How far the clocks of shards may differ, and how long a delivery may be under way.
+    private static let slack = Duration.seconds(60)
+
     package let kind = EffectKinds.feedRetract
     private let store: FeedStore
     private let delivery: Delivery
@@ -54,25 +57,45 @@ package struct RetractHandler: EffectHandler {
     package func handle(_ effect: ClaimedEffect) async throws {
         let payload = try effect.decode(PostEffect.init)
         let post = PostReference(id: payload.post, author: payload.author)
+        guard let since = try await store.mergedSince(post.author) else {
+            let (plan, readers) = try await delivery.plan(
+                for: post.author,
+                threshold: Int(Int32.max)
+            )
+            return try await retract(post, plan, readers, before: nil, effect)
+        }
         // An author who is merged on reading now was delivered before, and a deleted post that stays in a feed
-        // would take the place of another at its end.
-        let (plan, readers) = try await delivery.plan(
-            for: post.author,
-            threshold: Int(Int32.max),
-            since: post.id
+        // would take the place of another at its end. It is in the feeds of those who followed by then, who are
+        // about as many as the threshold; whoever came later never had it.
+        let end = since + Self.slack
+        guard post.id.createdAt < end else { return }
+        let edge = end.milliseconds << 16
+        let readers = try await store.followers(of: post.author, before: edge)
+        let plan = FanOut.plan(
+            followers: readers.count,
+            threshold: .max,
+            starts: delivery.starts(of: readers)
         )
+        try await retract(post, plan, readers, before: edge, effect)
+    }
+
+    private func retract(
+        _ post: PostReference,
+        _ plan: FanOut.Plan,
+        _ readers: [UserID]?,
+        before edge: Int64?,
+        _ effect: ClaimedEffect
+    ) async throws {
         switch plan {
         case .nobody, .pull: return
         case .deliver(let range):
-            let range = RangeEffect(post: post, range: range, removes: true)
+            let range = RangeEffect(post: post, range: range, removes: true, before: edge)
             try await delivery.carry(range, to: readers, of: effect)
         case .split(let ranges):
-            try await store.replace(
-                effect,
-                with: ranges.map {
-                    delivery.effect(RangeEffect(post: post, range: $0, removes: true), effect)
-                }
-            )
+            let parts = ranges.map {
+                RangeEffect(post: post, range: $0, removes: true, before: edge)
+            }
+            try await store.replace(effect, with: parts.map { delivery.effect($0, effect) })
         }
     }
 }
@@ -120,18 +143,18 @@ final class Delivery: @unchecked Sendable {
         )
     }
 
+    /// The first readers of each range.
+    func starts(of readers: [UserID]) -> [UserID] {
+        stride(from: 0, to: readers.count, by: rangeSize).map { readers[$0] }
+    }
+
     /// How a post of the author reaches its followers; with it the followers, where one range holds them all.
     func plan(
         for author: UserID,
-        threshold: Int,
-        since post: PostID? = nil
+        threshold: Int
     ) async throws -> (plan: FanOut.Plan, readers: [UserID]?) {
         let most = min(threshold, rangeSize)
-        let first = try await store.followers(
-            of: author,
-            atMost: most + 1,
-            since: post
-        )
+        let first = try await store.followers(of: author, atMost: most + 1)
         if first.count <= rangeSize || first.count > threshold {
             let plan = FanOut.plan(
                 followers: first.count,
@@ -143,8 +166,7 @@ final class Delivery: @unchecked Sendable {
         let found = try await store.rangeStarts(
             of: author,
             size: rangeSize,
-            threshold: threshold,
-            since: post
+            threshold: threshold
         )
         let plan = FanOut.plan(
             followers: found.followers,
@@ -166,6 +188,12 @@ final class Delivery: @unchecked Sendable {
         var readers: [UserID]
         if let known {
             readers = known
+        } else if let edge = range.before {
+            readers = try await store.followers(
+                of: range.post.author,
+                in: range.range,
+                before: edge
+            )
         } else {
             readers = try await store.followers(of: range.post.author, in: range.range)
         }

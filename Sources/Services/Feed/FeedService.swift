@@ -99,7 +99,7 @@ package struct FeedService: Service {
             FanOutHandler(delivery: delivery, threshold: threshold),
             DeliverHandler(delivery: delivery),
             RetractHandler(delivery: delivery),
-            BackfillHandler(store: store, posts: posts),
+            BackfillHandler(store: store, posts: posts, threshold: threshold),
             CleanUpHandler(store: store),
         ]
     }

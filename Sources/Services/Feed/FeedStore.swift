@@ -10,7 +10,7 @@ package import Sharding
 /// the reader's feed lock in a statement of its own. Without it a clean-up that began before a re-follow
 /// could delete what the backfill has just found in place.
 package struct FeedStore: Sendable {
-    private let database: Database
+    let database: Database
 
     package init(database: Database) {
         self.database = database
@@ -21,13 +21,9 @@ package struct FeedStore: Sendable {
     // MARK: Fan-out
 
     /// The first followers in key order; nothing for an author whose posts are merged on reading.
-    ///
-    /// With a `post`, nothing only where they were merged already when it was published: an earlier one was
-    /// delivered, and has to be taken back.
     package func followers(
         of author: UserID,
-        atMost limit: Int,
-        since post: PostID? = nil
+        atMost limit: Int
     ) async throws(DatabaseError) -> [UserID] {
         let rows: [[Int64]] = try await database.rows(
             """
@@ -35,7 +31,7 @@ package struct FeedStore: Sendable {
                 SELECT follower
                 FROM graph.follower_active
                 WHERE bucket = \(author.bucket) AND followed = \(author)
-                    AND NOT EXISTS (\(fragment: pulled(author, before: post)))
+                    AND NOT EXISTS (\(fragment: pulled(author)))
                 ORDER BY follower_bucket, follower
                 LIMIT \(limit)
             )
@@ -50,8 +46,7 @@ package struct FeedStore: Sendable {
     package func rangeStarts(
         of author: UserID,
         size: Int,
-        threshold: Int,
-        since post: PostID? = nil
+        threshold: Int
     ) async throws(DatabaseError) -> (starts: [UserID], followers: Int) {
         let rows: [RangeStart] = try await database.rows(
             """
@@ -64,7 +59,7 @@ package struct FeedStore: Sendable {
                     SELECT follower_bucket, follower
                     FROM graph.follower_active
                     WHERE bucket = \(author.bucket) AND followed = \(author)
-                        AND NOT EXISTS (\(fragment: pulled(author, before: post)))
+                        AND NOT EXISTS (\(fragment: pulled(author)))
                     ORDER BY follower_bucket, follower
                     LIMIT \(threshold + 1)
                 ) AS counted
@@ -77,15 +72,11 @@ package struct FeedStore: Sendable {
         return (rows.map(\.follower), rows.first?.total ?? 0)
     }
 
-    /// The row that says that an author's posts are merged on reading; with a `post`, that they were so well
-    /// before it was published, by the clock of the shard that both are from.
-    private func pulled(_ author: UserID, before post: PostID?) -> SQL {
-        let row: SQL = """
-            SELECT FROM feed.pull_author WHERE bucket = \(author.bucket) AND author = \(author)
-            """
-        guard let post else { return row }
-        return row
-            + " AND since < to_timestamp((\(post)::bigint >> 16) / 1000.0) - interval '1 minute'"
+    /// The row that says that an author's posts are merged on reading.
+    private func pulled(_ author: UserID) -> SQL {
+        """
+        SELECT FROM feed.pull_author WHERE bucket = \(author.bucket) AND author = \(author)
+        """
     }
 
     /// The followers of one range, in key order.

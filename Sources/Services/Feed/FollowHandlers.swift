@@ -10,10 +10,12 @@ package struct BackfillHandler: EffectHandler {
     package let kind = EffectKinds.feedBackfill
     private let store: FeedStore
     private let posts: any PostsClient
+    private let threshold: Int
 
-    package init(store: FeedStore, posts: any PostsClient) {
+    package init(store: FeedStore, posts: any PostsClient, threshold: Int) {
         self.store = store
         self.posts = posts
+        self.threshold = threshold
     }
 
     package func target(of effect: ClaimedEffect) -> BucketID? {
@@ -23,9 +25,15 @@ package struct BackfillHandler: EffectHandler {
 
     package func handle(_ effect: ClaimedEffect) async throws {
         let follow = try effect.decode(FollowEffect.init)
+        guard let author = try await store.standing(of: follow.author), !author.isMerged else {
+            return
+        }
+        if author.followers > threshold {
+            // Not only the next post: what lies in feeds has to be taken out of them when it is deleted.
+            return try await store.markPull(follow.author, followers: author.followers)
+        }
         // A feed that is not kept is rebuilt when its reader comes back, follows included.
         guard try await store.isKept(follow.reader) else { return }
-        guard try await !store.isPull(follow.author) else { return }
         let found = try await posts.recentPosts(
             of: [follow.author],
             before: nil,

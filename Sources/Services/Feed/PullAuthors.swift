@@ -16,6 +16,8 @@ package final class PullAuthors: @unchecked Sendable {
     private var isStopped = false
 
     private var known: [ShardID: [UserID]] = [:]
+    /// All of them, ascending: put together once a second and not at each read.
+    private var authors: [UserID] = []
     private var hasAsked = false
 
     package init(loop: EventLoop, store: FeedStore) {
@@ -36,12 +38,13 @@ package final class PullAuthors: @unchecked Sendable {
     /// The authors, ascending; a reader that comes before the first answer asks for it.
     func current() async -> [UserID] {
         if !hasAsked { await refresh() }
-        return Set(known.values.joined()).sorted()
+        return authors
     }
 
     private func refresh() async {
         let answer = await store.pullAuthorsOnEachShard()
         known.merge(answer) { $1 }
+        authors = Set(known.values.joined()).sorted()
         hasAsked = true
     }
 

@@ -10,17 +10,21 @@ package struct RangeEffect: Sendable, Equatable, JSONEncodable {
     package var buckets: [BucketID]?
     /// Whether the post goes out of the feeds.
     package var removes: Bool
+    /// Only followers whose edge has a lower id: those of an author who was delivered then and is merged now.
+    package var before: Int64?
 
     package init(
         post: PostReference,
         range: FollowerRange = FollowerRange(),
         buckets: [BucketID]? = nil,
-        removes: Bool = false
+        removes: Bool = false,
+        before: Int64? = nil
     ) {
         self.post = post
         self.range = range
         self.buckets = buckets
         self.removes = removes
+        self.before = before
     }
 
     package init?(_ json: JSONValue) {
@@ -37,7 +41,8 @@ package struct RangeEffect: Sendable, Equatable, JSONEncodable {
             buckets: json["buckets"]?.array?.compactMap {
                 $0.int.flatMap { BucketID(rawValue: $0) }
             },
-            removes: removes
+            removes: removes,
+            before: json["before"]?.int64
         )
     }
 
@@ -49,6 +54,7 @@ package struct RangeEffect: Sendable, Equatable, JSONEncodable {
             json.field("to", range.to?.description)
             json.field("buckets", buckets?.map(\.rawValue))
             json.field("removes", removes)
+            json.field("before", before)
         }
     }
 }

@@ -164,6 +164,62 @@ struct HomeTests {
         }
     }
 
+    @Test
+    func
+        `a post from before its author was merged goes from the feeds of those who followed by then`()
+        async throws
+    {
+        // Ranges of two, so that there are several.
+        try await FeedWorld.run(threshold: 5, rangeSize: 2) { world in
+            let author = world.aUser(0)
+            let early = (1..<6).map { world.aUser($0) }
+            let late = (6..<9).map { world.aUser($0) }
+            world.startWorkers()
+            for reader in early {
+                try await world.follow(author, by: reader)
+                _ = try await world.home(of: reader)
+            }
+            try await world.settle()
+            let post = try await world.publish(by: author)
+            try await world.settle()
+            for reader in late {
+                try await world.follow(author, by: reader)
+                _ = try await world.home(of: reader)
+            }
+            try await world.settle()
+            // The sixth follow is enough; no post has to be published for it.
+            let isMerged = try await world.store.isPull(author)
+            // Long ago; and an entry that no delivery has made tells whether a late follower is looked at.
+            try await world.cluster.psql(
+                author,
+                """
+                UPDATE feed.pull_author SET since = now() - interval '1 hour';
+                UPDATE graph.follower SET id = 5
+                WHERE follower IN (\(early.map(\.description).joined(separator: ",")))
+                """
+            )
+            try await world.cluster.psql(
+                late[2],
+                """
+                INSERT INTO feed.entry (bucket, reader, post_id, author)
+                VALUES (\(late[2].bucket), \(late[2]), \(post), \(author))
+                ON CONFLICT DO NOTHING
+                """
+            )
+
+            try await world.delete(post, of: author)
+            try await world.settle()
+
+            #expect(isMerged)
+            for reader in early {
+                let entries = try await world.entries(of: reader)
+                #expect(entries.isEmpty, "\(reader)")
+            }
+            let entries = try await world.entries(of: late[2])
+            #expect(entries == [post])
+        }
+    }
+
     @Test func `a timeline is the newest 800 posts, also after it was trimmed and has shrunk`()
         async throws
     {
