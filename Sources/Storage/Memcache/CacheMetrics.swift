@@ -17,10 +17,16 @@ package final class CacheMetrics: @unchecked Sendable {
     }
 
     private let client: MemcachedClient
+    private let held: Counter
+    private var heldBefore = 0
     private var cells: [CachePool: Cells] = [:]
 
     private init(client: MemcachedClient, registry: MetricsRegistry) {
         self.client = client
+        held = registry.counter(
+            "tessera_cache_held_reads_total",
+            help: "Keys answered from copies of very hot values in the process."
+        )
         for pool in CachePool.allCases {
             let label = (name: "pool", value: pool.rawValue)
             func reads(_ result: String) -> Counter {
@@ -70,6 +76,8 @@ package final class CacheMetrics: @unchecked Sendable {
             cells.before = now
             self.cells[pool] = cells
         }
+        held.add(client.copies.hits - heldBefore)
+        heldBefore = client.copies.hits
         client.loop.after(Self.interval) { self.sample() }
     }
 }

@@ -169,6 +169,24 @@ import Testing
         try await contract(transport).anExpiryBetweenLoadAndStoreWins()
     }
 
+    @Test func `many cold keys cost one round trip for each node`() async throws {
+        let keys = (0..<40).map { CacheKey(.object, "cost-\($0)") }
+
+        let cost = try await contract(.meta).withClient { client, _ in
+            let cost = CacheCost()
+            try await CacheCost.$current.withValue(cost) {
+                _ = try await client.fill(keys, ttl: .seconds(60)) { missing in
+                    Dictionary(uniqueKeysWithValues: missing.map { ($0, [1]) })
+                }
+            }
+            #expect(await client.get(keys).count == keys.count)
+            return cost
+        }
+
+        #expect(cost.roundTrips == 2)
+        #expect(cost.keys == keys.count)
+    }
+
     // MARK: Nodes that fail
 
     /// A key on the first node, and one on the second.
