@@ -118,3 +118,19 @@ def test_an_authors_posts_are_paged_without_gap_or_repeat(ana):
         path = next_page(answer, ana.site.url)
 
     assert seen == list(reversed(made))
+
+
+def test_what_was_looked_at_is_counted_for_the_author_alone(ana, ben):
+    status = ana.publish("look at me")
+    insights = f"/api/tessera/v1/statuses/{status['id']}/insights"
+    view = {"id": status["id"], "position": 0, "milliseconds": 1200}
+
+    for _ in range(2):
+        ben.call("POST", "/api/tessera/v1/interactions", expect=(202,), json={
+            "surface": "home", "views": [view]})
+    ben.post(f"/api/v1/statuses/{status['id']}/favourite")
+    eventually(lambda: ana.get(insights)["views_count"] == 2, "two views are counted")
+
+    assert ana.get(insights)["favourites_count"] == 1
+    ben.call("GET", insights, expect=(404,))
+    ben.call("POST", "/api/tessera/v1/interactions", expect=(422,), json={"views": []})
