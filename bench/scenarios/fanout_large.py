@@ -2,7 +2,7 @@
 from . import fanout
 
 ROUNDS = 5
-FOLLOWERS, POSTS = 100_000, 4
+FOLLOWERS, POSTS = 100_000, 2
 GOALS = [{"text": "Fan-out to 100,000 followers beside raw inserts", "variant": "tessera", "metric": "rows_s",
           "peer": "c-skip", "least": 0.8}]
 

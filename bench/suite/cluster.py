@@ -96,14 +96,22 @@ class BenchCluster:
 
     # MARK: Data
 
-    def copy(self, table, columns, rows):
-        """Writes rows, tuples that begin with their bucket, to the shards that own them."""
+    def copy(self, table, columns, rows, conflict=None):
+        """Writes rows, tuples that begin with their bucket, to the shards that own them.
+
+        `conflict` says what becomes of rows that are there already: workers look after some tables meanwhile.
+        """
+        names = ", ".join(columns)
+        commands = ["-c", f"COPY {table} ({names}) FROM STDIN"]
+        if conflict:
+            commands = ["-c", f"CREATE TEMP TABLE arriving (LIKE {table})",
+                        "-c", f"COPY arriving ({names}) FROM STDIN",
+                        "-c", f"INSERT INTO {table} ({names}) SELECT {names} FROM arriving {conflict}"]
         streams = {}
         try:
             for shard in self.shards:
                 streams[shard] = subprocess.Popen(
-                    [*self.site.psql_command(shard), "-Xq", "-v", "ON_ERROR_STOP=1", "-c",
-                     f"COPY {table} ({', '.join(columns)}) FROM STDIN"],
+                    [*self.site.psql_command(shard), "-Xq", "-v", "ON_ERROR_STOP=1", *commands],
                     stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=self.site.environment)
             buffers, owners = {shard: [] for shard in self.shards}, self.owners
             for row in rows:

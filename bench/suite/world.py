@@ -152,7 +152,9 @@ def settle_in(cluster, world, sessions=None):
     totals += [(person, 11, len(friends)) for person, friends in world.following.items()]
     totals += [(person, 10, len(known)) for person, known in world.followers.items()]
     cluster.copy("counters.total", ("bucket", "subject", "kind", "amount"),
-                 ((bucket_of(person), person, kind, count) for person, kind, count in totals if count))
+                 ((bucket_of(person), person, kind, count) for person, kind, count in totals if count),
+                 # A worker that recounts may have been here first.
+                 "ON CONFLICT (bucket, subject, kind) DO UPDATE SET amount = excluded.amount")
     return enrol(cluster, world, sessions or world.readers)
 
 
