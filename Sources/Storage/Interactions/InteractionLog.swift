@@ -135,7 +135,8 @@ package final class InteractionLog: @unchecked Sendable {
             written.add(rows.count)
             return false
         }
-        if error == .unavailable, !isStopped {
+        // A shard that was removed does not come back.
+        if error == .unavailable, !isStopped, database.shards.contains(shard) {
             putBack(rows, for: shard)
             return true
         }
