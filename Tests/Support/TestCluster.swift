@@ -5,6 +5,11 @@ package struct TestCluster: Sendable {
     package let shards: [TestShard]
     package let map: ShardMap
 
+    package init(shards: [TestShard], map: ShardMap) {
+        self.shards = shards
+        self.map = map
+    }
+
     /// Makes `count` shards named s1, s2 …, each with the migrations of `modules`, as databases of the shared
     /// server, or each on a server of its own that a test may kill.
     package static func make(

@@ -20,19 +20,40 @@ package struct TestShard: Sendable {
     ) async throws -> TestShard {
         let chosen: PostgresServer
         if let server { chosen = server } else { chosen = try await .shared() }
-        let database = try await chosen.newDatabase()
+        let template = try await Templates.only.database(with: modules, on: chosen)
+        let database = try await chosen.newDatabase(like: template)
         let shard = TestShard(server: chosen, database: database, id: id)
-        try await shard.makeRoles()
-        for module in ["Database"] + modules { try await shard.migrate(module) }
-        try await shard.guardTables()
+        try await shard.admitRoles()
         if let buckets { try await shard.own(buckets) }
         return shard
+    }
+
+    /// A database with the migrations, to be copied.
+    fileprivate static func template(
+        with modules: [String],
+        on server: PostgresServer
+    ) async throws -> String {
+        let database = try await server.newDatabase()
+        let shard = TestShard(server: server, database: database, id: "template")
+        try await shard.makeRoles()
+        try await shard.admitRoles()
+        for module in ["Database"] + modules { try await shard.migrate(module) }
+        try await shard.guardTables()
+        return database
     }
 
     /// Runs SQL as `user`, by psql.
     @discardableResult
     package func psql(_ sql: String, user: String = "mover") async throws -> String {
         try await server.psql(sql, database: database, user: user)
+    }
+
+    /// The same shard on a server that was its standby, promoted after the end of the present one.
+    package func failedOver() async throws -> TestShard {
+        let standby = try await server.makeStandby()
+        await server.process.stop()
+        try await standby.psql("SELECT pg_promote()")
+        return TestShard(server: standby, database: database, id: id)
     }
 
     /// Makes the shard the owner of `buckets` at epoch 1, and records its name.
@@ -80,9 +101,30 @@ package struct TestShard: Sendable {
             END $$;
             """
         }
-        try await psql(
-            roles.joined(separator: "\n")
-                + "GRANT CREATE, CONNECT ON DATABASE \(database) TO migrate;"
-        )
+        try await psql(roles.joined(separator: "\n"))
+    }
+
+    private func admitRoles() async throws {
+        try await psql("GRANT CREATE, CONNECT ON DATABASE \(database) TO migrate;")
+    }
+}
+
+/// Databases that others are copies of: migrating takes longer than most tests.
+private actor Templates {
+    static let only = Templates()
+
+    private struct Kind: Hashable {
+        let port: Int
+        let modules: [String]
+    }
+
+    private var known: [Kind: Task<String, any Error>] = [:]
+
+    func database(with modules: [String], on server: PostgresServer) async throws -> String {
+        let kind = Kind(port: server.port, modules: modules)
+        let making =
+            known[kind] ?? Task { try await TestShard.template(with: modules, on: server) }
+        known[kind] = making
+        return try await making.value
     }
 }
