@@ -7,7 +7,7 @@ import Sharding
 
 /// What app nodes and workers report of themselves: whether all of them know the present map.
 struct NodeReports: Sendable {
-    private static let pause = Duration.milliseconds(500)
+    private static let pause = Duration.milliseconds(100)
 
     let etcd: EtcdClient
     let map: MapStore

@@ -18,8 +18,8 @@ package final class MapFollower: @unchecked Sendable {
     /// What each database has taken, in their order.
     private var adopted: [Int64] = []
     private var newest: ShardMap?
-    private var stopper: CheckedContinuation<Void, Never>?
-    private var isStopped = false
+    private var reporter: NodeReporter?
+    private let stopping: LoopSignal
 
     /// How long the first map is waited for from etcd before the copy on disk is taken.
     package static let startTimeout = Duration.seconds(3)
@@ -37,6 +37,7 @@ package final class MapFollower: @unchecked Sendable {
         store = MapStore(etcd: EtcdClient(loop: loop, settings: settings))
         copy = MapFile(path: path)
         self.report = report
+        stopping = LoopSignal(loop: loop)
     }
 
     /// Neither etcd nor the disk has a map.
@@ -76,21 +77,23 @@ package final class MapFollower: @unchecked Sendable {
         loop.assertOnLoop()
         self.databases = databases
         adopted = databases.map { _ in newest?.generation ?? 0 }
+        reporter = identity.map { identity in
+            NodeReporter(
+                identity,
+                etcd: store.etcd,
+                generation: { [unowned self] in adopted.min() ?? 0 },
+                report: report
+            )
+        }
         loop.spawn {
             await withTaskGroup(of: Void.self) { group in
                 group.addTask {
                     await self.store.follow({ await self.take($0) }, onTrouble: self.report)
                 }
-                if let identity {
-                    let reporter = NodeReporter(
-                        identity,
-                        etcd: self.store.etcd,
-                        generation: { self.adopted.min() ?? 0 },
-                        report: self.report
-                    )
+                if let reporter = self.reporter {
                     group.addTask { await reporter.run() }
                 }
-                group.addTask { await self.untilStopped() }
+                group.addTask { await self.stopping.wait() }
                 await group.next()
                 group.cancelAll()
             }
@@ -101,24 +104,21 @@ package final class MapFollower: @unchecked Sendable {
     /// Ends the watch. Called on the follower's loop, more than once if need be.
     package func stop() {
         loop.assertOnLoop()
-        isStopped = true
-        stopper.take()?.resume()
-    }
-
-    private func untilStopped() async {
-        loop.assertOnLoop()
-        guard !isStopped else { return }
-        await withCheckedContinuation { stopper = $0 }
+        stopping.give()
     }
 
     private func take(_ map: ShardMap) async {
         loop.assertOnLoop()
         guard map.generation > newest?.generation ?? 0 else { return }
+        if let newest, !newest.isOfSameCluster(as: map) {
+            return report("etcd has the map of another Tessera: check etcd.endpoints")
+        }
         for (index, database) in databases.enumerated() {
             database.loop.execute {
                 database.adopt(map)
                 self.loop.execute {
                     self.adopted[index] = max(self.adopted[index], map.generation)
+                    self.reporter?.noticeMap()
                 }
             }
         }

@@ -35,8 +35,11 @@ final class NodeReporter: @unchecked Sendable {
     /// How long the report outlives its process.
     static let leaseSeconds: Int64 = 15
 
-    /// How soon a new map is told, and how often the lease is kept.
+    /// How often the lease is kept; a new map is told sooner.
     static let interval = Duration.seconds(2)
+
+    /// Between two words about new maps.
+    static let shortestPause = Duration.milliseconds(50)
 
     private let identity: NodeIdentity
     private let etcd: EtcdClient
@@ -45,6 +48,7 @@ final class NodeReporter: @unchecked Sendable {
     private var lease: EtcdLease?
     private var told: Int64?
     private var isTroubled = false
+    private let news: LoopSignal
 
     /// `generation` gives the oldest map that a loop of the process uses.
     init(
@@ -57,15 +61,20 @@ final class NodeReporter: @unchecked Sendable {
         self.etcd = etcd
         self.generation = generation
         self.report = report
+        news = LoopSignal(loop: etcd.loop)
     }
+
+    /// The generation may be another one now: a coordinator waits to hear of it before it cleans up.
+    func noticeMap() { news.give() }
 
     /// Tells until the task is cancelled.
     func run() async {
         etcd.loop.assertOnLoop()
         while !Task.isCancelled {
             await tell()
+            await news.wait(atMost: Self.interval)
             // Ends early only by cancellation, which the loop's condition sees.
-            do { try await etcd.loop.sleep(for: Self.interval) } catch { return }
+            do { try await etcd.loop.sleep(for: Self.shortestPause) } catch { return }
         }
     }
 

@@ -19,8 +19,7 @@ package final class PoolFollower: @unchecked Sendable {
     private let newest: Mutex<[CachePool: PoolMap]>
 
     private var clients: [MemcachedClient] = []
-    private var stopper: CheckedContinuation<Void, Never>?
-    private var isStopped = false
+    private let stopping: LoopSignal
 
     /// How long the first maps are waited for from etcd, and a word that a map is the newest.
     package static let startTimeout = Duration.seconds(3)
@@ -42,6 +41,7 @@ package final class PoolFollower: @unchecked Sendable {
         self.copies = copies
         self.report = report
         newest = Mutex(drawn)
+        stopping = LoopSignal(loop: loop)
     }
 
     /// Gets the maps to start with: etcd's, or the copies on disk when etcd does not answer.
@@ -86,7 +86,7 @@ package final class PoolFollower: @unchecked Sendable {
                         )
                     }
                 }
-                group.addTask { await self.untilStopped() }
+                group.addTask { await self.stopping.wait() }
                 await group.next()
                 group.cancelAll()
             }
@@ -97,14 +97,7 @@ package final class PoolFollower: @unchecked Sendable {
     /// Ends the watch. Called on the follower's loop, more than once if need be.
     package func stop() {
         loop.assertOnLoop()
-        isStopped = true
-        stopper.take()?.resume()
-    }
-
-    private func untilStopped() async {
-        loop.assertOnLoop()
-        guard !isStopped else { return }
-        await withCheckedContinuation { stopper = $0 }
+        stopping.give()
     }
 
     // MARK: Maps
