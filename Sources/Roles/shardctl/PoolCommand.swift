@@ -124,32 +124,78 @@ struct PoolList: ClusterCommand {
 struct PoolInit: ClusterCommand {
     static let configuration = CommandConfiguration(
         commandName: "init",
-        abstract: "Stores a pool's first map: the one that its nodes draw from these addresses."
+        abstract: "Stores a pool's first map: the one that its nodes draw from these addresses.",
+        discussion: """
+            Where etcd has lost the map of a pool that was changed before, --restore goes on without it: the slots
+            are drawn anew, so the nodes are emptied, and clients with the lost map are kept off.
+            """
     )
 
     @OptionGroup var pool: PoolArgument
     @Argument(help: "The addresses as in the nodes' settings (cache.feed and so on).")
     var nodes: [String]
+    @Flag(help: "Empty the nodes: etcd has lost the map that they were used with.")
+    var restore = false
     @OptionGroup var cluster: ClusterOptions
     @OptionGroup var output: OutputOptions
 
     func run(on cluster: Cluster) async throws {
-        let first = PoolMap(nodes: try nodes.map(node))
-        guard !first.nodes.isEmpty else { throw Failure(.usage, "a pool has at least one node") }
+        let nodes = try nodes.map(node)
+        guard !nodes.isEmpty else { throw Failure(.usage, "a pool has at least one node") }
         let pool = pool.pool
-        try await cluster.withEtcd { etcd in
-            let store = PoolStore(etcd: etcd)
-            if let stored = try await store.load(pool.rawValue) {
-                guard stored.map.nodes == first.nodes else {
-                    throw Failure(.conflict, "\(pool) has a map already, of other nodes")
-                }
-                return
+        let stored = try await cluster.withEtcd {
+            try await PoolStore(etcd: $0).load(pool.rawValue)
+        }
+        if let stored {
+            guard stored.map.nodes == Set(nodes).sorted() else {
+                throw Failure(.conflict, "\(pool) has a map already, of other nodes")
             }
-            guard try await store.save(first, of: pool.rawValue, replacing: nil) else {
+            return report(stored.map)
+        }
+        // Above any that a client may have on its disk.
+        let first = PoolMap(nodes: nodes, generation: restore ? Timestamp.now.seconds : 0)
+        if restore {
+            try empty(first, in: pool)
+        } else {
+            try refuseUsed(first.nodes, in: pool)
+        }
+        try await cluster.withEtcd { etcd in
+            guard try await PoolStore(etcd: etcd).save(first, of: pool.rawValue, replacing: nil)
+            else {
                 throw Failure(.conflict, "\(pool) was given a map just now; see shardctl pool list")
             }
         }
-        output.print("\(pool): \(first.nodes.count) nodes") { $0.field("pool", pool.rawValue) }
+        report(first)
+    }
+
+    /// Before the map is stored, so that nobody reads by the new map what was written by the old one.
+    private func empty(_ map: PoolMap, in pool: CachePool) throws {
+        for node in map.nodes {
+            do {
+                try PoolNodeAccess(node, in: pool).empty(at: map.generation)
+            } catch {
+                throw Failure(.unavailable, "\(error); start it, and run this again")
+            }
+        }
+    }
+
+    private func refuseUsed(_ nodes: [CacheNode], in pool: CachePool) throws {
+        for node in nodes {
+            // One that does not answer is asked by the clients, which it refuses then.
+            guard let stamp = try? PoolNodeAccess(node, in: pool).stamp(), stamp.generation > 0
+            else { continue }
+            throw Failure(
+                .refused,
+                "\(node) was used with a map of generation \(stamp.generation), which etcd has lost: "
+                    + "shardctl pool init --restore empties the nodes and begins anew"
+            )
+        }
+    }
+
+    private func report(_ map: PoolMap) {
+        output.print("\(pool.pool): \(map.nodes.count) nodes") { json in
+            map.writeFields(to: &json, as: pool.pool)
+        }
     }
 }
 

@@ -28,6 +28,14 @@ package struct PoolNodeAccess: Sendable {
         try with { link throws(MemcachedFailure) in try link.raiseStamp(to: generation) }
     }
 
+    /// Puts all that the pool has on the node out of reach, also of clients whose map is as new as that.
+    package func empty(at generation: Int64) throws(Failure) {
+        try with { link throws(MemcachedFailure) in
+            try link.raiseStamp(to: generation)
+            try link.renewIncarnation(newest: generation)
+        }
+    }
+
     private func with<T>(
         _ body: (MemcachedLink) throws(MemcachedFailure) -> T
     ) throws(Failure) -> T {

@@ -92,9 +92,9 @@ package struct PoolMap: Sendable, Equatable {
 
     /// The map in which each slot belongs to the node that draws the highest number for it: what a process
     /// uses until the pool has a stored map.
-    package init(nodes: [CacheNode]) {
+    package init(nodes: [CacheNode], generation: Int64 = 0) {
         guard !nodes.isEmpty else {
-            self.init(0, .steady, [])
+            self.init(generation, .steady, [])
             return
         }
         let seeds = nodes.map { node in
@@ -111,7 +111,7 @@ package struct PoolMap: Sendable, Equatable {
             }
             return (nodes[best], nil)
         }
-        self.init(0, .steady, places)
+        self.init(generation, .steady, places)
     }
 
     /// The finaliser of splitmix64.

@@ -20,6 +20,8 @@ LARGEST_SHARD_NUMBER = 99
 MOST = {"shards": 64, "app_nodes": 40, "workers": 40, "coordinators": 9}
 # Nodes of each pool, and the megabytes of each: what stands in for dead nodes for some seconds needs few.
 CACHE_POOLS = {"feed": (2, 192), "object": (2, 192), "session": (2, 64), "gutter": (1, 64)}
+# Ports of caches are base + 400 up to 499, dealt out to the pools in turn.
+LARGEST_CACHE_NUMBER = 100 // len(CACHE_POOLS)
 # A Unix socket's path may have 107 bytes; the longest name in the folder has about 20.
 LONGEST_SOCKET_FOLDER = 80
 
@@ -31,6 +33,8 @@ class Settings:
     shards: int = 4
     # Which shards there are; a number that was removed leaves a gap. Not for a person to set.
     shard_numbers: tuple = ()
+    # Likewise: the numbers of each pool's memcached nodes.
+    cache_numbers: dict = dataclasses.field(default_factory=dict)
     app_nodes: int = 2
     workers: int = 2
     # One leads, the others stand by.
@@ -54,7 +58,7 @@ class Settings:
                 known = {field.name for field in dataclasses.fields(Settings)}
                 values = json.loads(file.read_text())
                 kept = Settings(**{key: values[key] for key in known & values.keys()})
-                kept.shard_numbers = tuple(kept.shard_numbers) or _first_numbers(kept.shards)
+                kept._fill()
             except (ValueError, TypeError):
                 raise Failure(f"{file} is damaged; repair it or run cluster/destroy") from None
         settings = dataclasses.replace(kept) if kept else Settings()
@@ -65,8 +69,14 @@ class Settings:
                     raise Failure(f"{field.name.upper()}={text} is not a number")
                 setattr(settings, field.name, int(text))
         settings.check(kept, home)
-        settings.shard_numbers = settings.shard_numbers or _first_numbers(settings.shards)
+        settings._fill()
         return settings, kept
+
+    def _fill(self):
+        self.shard_numbers = tuple(self.shard_numbers) or _first_numbers(self.shards)
+        self.cache_numbers = {
+            pool: tuple(self.cache_numbers.get(pool) or _first_numbers(nodes))
+            for pool, (nodes, _) in CACHE_POOLS.items()}
 
     def check(self, kept, home):
         for name, most in MOST.items():
@@ -165,12 +175,12 @@ class Layout:
 
     @property
     def caches(self):
-        nodes = []
-        for pool in CACHE_POOLS:
-            for i in range(1, CACHE_POOLS[pool][0] + 1):
-                nodes.append(
-                    Node(f"memcached-{pool}{i}", self.base + 400 + len(nodes), i, pool))
-        return nodes
+        return [self.cache(pool, number)
+                for pool in CACHE_POOLS for number in self.settings.cache_numbers[pool]]
+
+    def cache(self, pool, number):
+        place = (number - 1) * len(CACHE_POOLS) + list(CACHE_POOLS).index(pool)
+        return Node(f"memcached-{pool}{number}", self.base + 400 + place, number, pool)
 
     @property
     def app_nodes(self):

@@ -4,7 +4,7 @@ import os
 import pathlib
 import socket
 
-from .console import Failure
+from .console import REFUSED, Failure
 
 
 def check(layout, ours):
@@ -21,6 +21,15 @@ def check(layout, ours):
         raise Failure(
             f"port {port} (for {name}) is taken{f' by {who}' if who else ''};"
             f" stop that or choose another {variable}")
+
+
+def require_free(nodes):
+    """Refuses a port of a process to come that somebody else listens on."""
+    for node in nodes:
+        if not is_free(node.port):
+            who = listener(node.port)
+            raise Failure(f"port {node.port} (for {node.name}) is taken{f' by {who}' if who else ''};"
+                          " stop that first", REFUSED)
 
 
 def is_free(port):

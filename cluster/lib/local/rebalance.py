@@ -1,4 +1,4 @@
-"""grow, shrink and replace: shards come and go while the cluster serves.
+"""grow, shrink and replace: shards and cache nodes come and go while the cluster serves.
 
 What was begun is written down first (`rebalance.json` in the state folder), and every step may be done again:
 the same command, run again after it was killed anywhere, goes on to the end. Nothing else is begun before.
@@ -8,13 +8,12 @@ import contextlib
 import dataclasses
 import json
 import shutil
-import subprocess
 import time
 
-from . import budget, nodes, ports, shards
+from . import budget, control, nodes, pools, ports, shards
 from .console import FAILED, REFUSED, UNAVAILABLE, UNFINISHED, USAGE, Failure, confirm, step
 from .folders import FREE_BYTES
-from .layout import CHECKOUT, LARGEST_SHARD_NUMBER, MOST, Layout
+from .layout import CACHE_POOLS, CHECKOUT, LARGEST_SHARD_NUMBER, MOST, Layout
 from .processes import Supervisor, wait_for
 
 # A fresh shard with its schemas, and the WAL that a copy leaves until it is recycled.
@@ -37,6 +36,10 @@ class Task:
     leaving: list
     # Whether the buckets are left where they are.
     empty: bool = False
+    # The numbers are those of this cache pool's nodes, not of shards.
+    pool: str = ""
+    # Seconds for which new nodes of the pool are filled from the old ones; as long as values live if None.
+    warm: int | None = None
 
     @staticmethod
     def pending(layout):
@@ -54,11 +57,12 @@ class Task:
         new.replace(_file(layout))
 
     def __str__(self):
+        prefix = f"memcached-{self.pool}" if self.pool else "s"
         parts = []
         if self.coming:
-            parts.append("adds " + ", ".join(f"s{number}" for number in self.coming))
+            parts.append("adds " + ", ".join(f"{prefix}{number}" for number in self.coming))
         if self.leaving:
-            parts.append("removes " + ", ".join(f"s{number}" for number in self.leaving))
+            parts.append("removes " + ", ".join(f"{prefix}{number}" for number in self.leaving))
         return f"{self.command} ({' and '.join(parts)})"
 
 
@@ -69,33 +73,46 @@ def _file(layout):
 # MARK: Commands
 
 def grow(arguments):
-    options = _options("grow", "Adds shards and gives them their share of the buckets.", arguments,
-                       count="how many shards to add", empty=True)
+    options = _options("grow", "Adds shards and gives them their share of the buckets; or cache nodes.",
+                       arguments, count="how many to add", empty=True, cache=True)
     layout, supervisor = _running()
-    choose = _grow_empty if options.empty else _grow
-    _carry_out(layout, supervisor, choose, options.count, options.yes)
+    if options.cache:
+        _carry_out(layout, supervisor, f"cluster/grow --cache {options.cache} {options.count}",
+                   lambda: _grow_pool(layout, options.cache, options.count, options.warm), options.yes)
+    elif options.empty:
+        _carry_out(layout, supervisor, f"cluster/grow {options.count} --empty",
+                   lambda: {**_grow(layout, options.count), "empty": True}, options.yes)
+    else:
+        grow_by(layout, supervisor, options.count, options.yes)
+
+
+def grow_by(layout, supervisor, count, yes=True):
+    """Also for `cluster/up` with more SHARDS than there are."""
+    _carry_out(layout, supervisor, f"cluster/grow {count}", lambda: _grow(layout, count), yes)
 
 
 def shrink(arguments):
-    options = _options("shrink", "Empties the last shards and removes their servers.", arguments,
-                       count="how many shards to remove")
+    options = _options("shrink", "Empties the last shards and removes their servers; or cache nodes.",
+                       arguments, count="how many to remove", cache=True)
     layout, supervisor = _running()
-    _carry_out(layout, supervisor, _shrink, options.count, options.yes)
+    if options.cache:
+        _carry_out(layout, supervisor, f"cluster/shrink --cache {options.cache} {options.count}",
+                   lambda: _shrink_pool(layout, options.cache, options.count, options.warm), options.yes)
+    else:
+        _carry_out(layout, supervisor, f"cluster/shrink {options.count}",
+                   lambda: _shrink(layout, options.count), options.yes)
 
 
 def replace(arguments):
     options = _options("replace", "Moves everything of one shard to a new server and removes the old one.",
                        arguments, shard="the shard, such as s2")
     layout, supervisor = _running()
-    _carry_out(layout, supervisor, _replace, _number(options.shard), options.yes)
+    number = _number(options.shard)
+    _carry_out(layout, supervisor, f"cluster/replace s{number}", lambda: _replace(layout, number),
+               options.yes)
 
 
-def grow_by(layout, supervisor, count):
-    """For `cluster/up` with more SHARDS than there are."""
-    _carry_out(layout, supervisor, _grow, count, yes=True)
-
-
-def _options(name, description, arguments, count=None, shard=None, empty=False):
+def _options(name, description, arguments, count=None, shard=None, empty=False, cache=False):
     parser = argparse.ArgumentParser(
         prog=f"cluster/{name}", description=description,
         epilog="Run again after an interruption, it goes on. Exit status: 0 done; 64 wrong usage; 65 refused"
@@ -107,13 +124,22 @@ def _options(name, description, arguments, count=None, shard=None, empty=False):
     if empty:
         parser.add_argument("--empty", action="store_true",
                             help="give them no buckets, as for shardctl isolate")
+    if cache:
+        parser.add_argument("--cache", metavar="POOL", choices=CACHE_POOLS,
+                            help=f"memcached nodes of this pool ({', '.join(CACHE_POOLS)}), not shards")
+        parser.add_argument("--warm", type=int, metavar="SECONDS",
+                            help="how long new cache nodes are filled from the old ones (60; sessions never)")
     parser.add_argument("--yes", action="store_true", help="do not ask")
     try:
         options = parser.parse_args(arguments)
     except SystemExit as end:
         raise SystemExit(USAGE if end.code else 0) from None
     if count and options.count < 1:
-        raise Failure("the number of shards must be 1 or more", USAGE)
+        raise Failure("the number must be 1 or more", USAGE)
+    if cache and options.warm is not None and not options.cache:
+        raise Failure("--warm goes with --cache", USAGE)
+    if cache and empty and options.cache and options.empty:
+        raise Failure("--empty is about shards, --cache about cache nodes", USAGE)
     return options
 
 
@@ -128,32 +154,32 @@ def _running():
 # MARK: Choosing
 
 def _grow(layout, count):
-    return Task(_command_of(_grow, count), _new_numbers(layout, count), [])
-
-
-def _grow_empty(layout, count):
-    return Task(_command_of(_grow_empty, count), _new_numbers(layout, count), [], empty=True)
+    return {"coming": _new_numbers(layout, count), "leaving": []}
 
 
 def _shrink(layout, count):
     numbers = layout.settings.shard_numbers
     if count >= len(numbers):
         raise Failure(f"there are {len(numbers)} shards, and one must stay", REFUSED)
-    return Task(_command_of(_shrink, count), [], sorted(numbers)[-count:])
+    return {"coming": [], "leaving": sorted(numbers)[-count:]}
 
 
 def _replace(layout, number):
     if number not in layout.settings.shard_numbers:
         names = ", ".join(f"s{number}" for number in layout.settings.shard_numbers)
         raise Failure(f"there is no shard s{number}; there are {names}", USAGE)
-    return Task(_command_of(_replace, number), _new_numbers(layout, 1), [number])
+    return {"coming": _new_numbers(layout, 1), "leaving": [number]}
 
 
-def _command_of(choose, argument):
-    """What a person types for it, and types again when it was interrupted."""
-    forms = {_grow: "grow {}", _grow_empty: "grow {} --empty", _shrink: "shrink {}",
-             _replace: "replace s{}"}
-    return "cluster/" + forms[choose].format(argument)
+def _grow_pool(layout, pool, count, warm):
+    return {"pool": pool, "warm": warm, "coming": pools.new_numbers(layout, pool, count), "leaving": []}
+
+
+def _shrink_pool(layout, pool, count, warm):
+    numbers = layout.settings.cache_numbers[pool]
+    if count >= len(numbers):
+        raise Failure(f"{pool} has {len(numbers)} nodes, and one must stay", REFUSED)
+    return {"pool": pool, "warm": warm, "coming": [], "leaving": sorted(numbers)[-count:]}
 
 
 def _number(name):
@@ -175,49 +201,54 @@ def _new_numbers(layout, count):
 
 # MARK: Doing
 
-def _carry_out(layout, supervisor, choose, argument, yes):
+def _carry_out(layout, supervisor, command, choose, yes):
+    """`command` is what a person types for it, and types again when it was interrupted."""
     task = Task.pending(layout)
     if task:
         # Who they are was chosen the first time; asked for again, it goes on.
-        if task.command != _command_of(choose, argument):
+        if task.command != command:
             raise Failure(f"{task} was begun and is not finished; run {task.command} first", REFUSED)
         step(f"going on with {task}")
     else:
-        task = choose(layout, argument)
+        task = Task(command, **choose())
         _preflight(layout, task)
         confirm(f"{task}. This moves data; users go on meanwhile.", yes)
         task.keep(layout)
     try:
-        _do(layout, supervisor, task)
+        if task.pool:
+            pools.change(layout, supervisor, task)
+        else:
+            _do(layout, supervisor, task)
     except (Failure, KeyboardInterrupt) as problem:
         why = f"{problem}" or "interrupted"
         raise Failure(f"{task.command} is not finished: {why}; nothing is lost; when that is mended, run it"
                       " again and it goes on", UNFINISHED) from None
     _file(layout).unlink()
-    step(f"done: {len(layout.settings.shard_numbers)} shards"
-         + ("" if task.empty else ", the buckets are where they belong"))
+    if task.pool:
+        step(f"done: {task.pool} has {len(layout.settings.cache_numbers[task.pool])} nodes")
+    else:
+        step(f"done: {len(layout.settings.shard_numbers)} shards"
+             + ("" if task.empty else ", the buckets are where they belong"))
 
 
 def _preflight(layout, task):
     """Everything that can be refused before anything is changed."""
-    budget.check(layout)
     ready = nodes.answers(f"{layout.url}/readyz")
     if ready != 200:
         raise Failure(f"the cluster does not serve ({layout.url}/readyz answers {ready});"
                       " see cluster/status", UNAVAILABLE)
-    run = _shardctl(layout, "doctor")
+    if task.pool:
+        return pools.preflight(layout, task)
+    budget.check(layout)
+    run = control.attempt(layout, "doctor")
     if run.returncode == FAILED:
         raise Failure(f"shardctl doctor finds something to mend first: {run.stdout.splitlines()[0]}",
                       REFUSED)
     if run.returncode:
-        raise Failure(f"shardctl doctor: {_last_line(run)}", run.returncode)
+        raise Failure(f"shardctl doctor: {control.last_line(run)}", run.returncode)
     _check_control(layout)
-    for node in [layout.shard(number) for number in task.coming]:
-        if not ports.is_free(node.port):
-            who = ports.listener(node.port)
-            raise Failure(f"port {node.port} (for {node.name}) is taken{f' by {who}' if who else ''};"
-                          " stop that first", REFUSED)
-    _check_disk(layout, task)
+    ports.require_free(layout.shard(number) for number in task.coming)
+    return _check_disk(layout, task)
 
 
 def _check_control(layout):
@@ -254,15 +285,16 @@ def _do(layout, supervisor, task):
         _start_server(layout, supervisor, number)
     known = _map(layout)
     for number in task.coming:
-        _run(layout, "shard", "add", f"s{number}", "--address", f"127.0.0.1:{layout.shard(number).port}",
-             "--migrations", str(CHECKOUT / "Sources"))
+        address = f"127.0.0.1:{layout.shard(number).port}"
+        control.run(layout, "shard", "add", f"s{number}", "--address", address,
+                    "--migrations", str(CHECKOUT / "Sources"))
     leaving = [number for number in task.leaving if f"s{number}" in known]
     for number in leaving:
-        _run(layout, "shard", "drain", f"s{number}")
+        control.run(layout, "shard", "drain", f"s{number}")
     if not task.empty:
         _move(layout, leaving)
     for number in leaving:
-        _run(layout, "shard", "remove", f"s{number}", "--yes")
+        control.run(layout, "shard", "remove", f"s{number}", "--yes")
     for number in task.leaving:
         _remove_server(layout, supervisor, number)
     _await_clean(layout)
@@ -289,12 +321,12 @@ def _move(layout, leaving):
     """Plans are carried out until nothing is left to move: users go on writing, so that one may not do."""
     _await_plan(layout)
     for _ in range(MOST_PLANS):
-        if _ask(layout, "plan")["buckets"] == 0:
+        if control.ask(layout, "plan")["buckets"] == 0:
             break
         # Moves that were taken back are planned again.
-        _run(layout, "apply", "--wait", "--yes", accept=(0, 1))
+        control.run(layout, "apply", "--wait", "--yes", accept=(0, 1))
     else:
-        if _ask(layout, "plan")["buckets"]:
+        if control.ask(layout, "plan")["buckets"]:
             raise Failure(f"{MOST_PLANS} plans did not bring every bucket to its place; see shardctl status")
     known = _map(layout)
     for name in [f"s{number}" for number in leaving]:
@@ -315,7 +347,7 @@ def _await_plan(layout):
 def _await_clean(layout):
     """The last move may still be tidying up."""
     deadline = time.monotonic() + CONTROL_SECONDS
-    while (run := _shardctl(layout, "doctor")).returncode:
+    while (run := control.attempt(layout, "doctor")).returncode:
         if time.monotonic() > deadline:
             lines = (run.stdout + run.stderr).strip().splitlines()
             raise Failure(f"shardctl doctor: {lines[0] if lines else run.returncode}")
@@ -325,12 +357,12 @@ def _await_clean(layout):
 
 def _map(layout):
     """The shards that the map knows, by name."""
-    return {shard["shard"]: shard for shard in _ask(layout, "shard", "list")["shards"]}
+    return {shard["shard"]: shard for shard in control.ask(layout, "shard", "list")["shards"]}
 
 
 def _status(layout):
     """What the coordinator does; a shard that is not well does not matter here."""
-    return _ask(layout, "status", accept=(0, 1))
+    return control.ask(layout, "status", accept=(0, 1))
 
 
 def _remove_server(layout, supervisor, number):
@@ -356,34 +388,3 @@ def _clients(layout, node):
         return 0
     return int(shards.psql(
         layout, node, "SELECT count(*) FROM pg_stat_activity WHERE usename IN ('app', 'worker')"))
-
-
-# MARK: shardctl
-
-def _run(layout, *arguments, accept=(0,)):
-    """Runs shardctl, whose own lines and bars are shown."""
-    run = subprocess.run(_command(layout, arguments), stderr=subprocess.PIPE, text=True, check=False)
-    if run.returncode not in accept:
-        raise Failure(f"shardctl {' '.join(arguments[:2])}: {_last_line(run)}")
-
-
-def _ask(layout, *arguments, accept=(0,)):
-    """What shardctl answers to a program."""
-    run = _shardctl(layout, *arguments, "--json")
-    if run.returncode not in accept or not run.stdout:
-        raise Failure(f"shardctl {' '.join(arguments)}: {_last_line(run)}", run.returncode)
-    return json.loads(run.stdout)
-
-
-def _shardctl(layout, *arguments):
-    return subprocess.run(_command(layout, arguments), capture_output=True, text=True, check=False)
-
-
-def _command(layout, arguments):
-    return [str(layout.binaries / "shardctl"), *arguments, "--config",
-            str(layout.config / "shardctl.yaml")]
-
-
-def _last_line(run):
-    lines = ((run.stderr or "") or (run.stdout or "")).strip().splitlines()
-    return lines[-1] if lines else f"exit status {run.returncode}"
