@@ -18,10 +18,7 @@ extension PoolMap {
 
     /// The stored form; equal maps have equal texts.
     package var text: String {
-        var lines = [
-            "tessera-pool \(Self.textVersion)", "generation \(generation)",
-            "phase \(phase.rawValue)",
-        ]
+        var lines = ["generation \(generation)", "phase \(phase.rawValue)"]
         var groups: [[UInt16]: [Int]] = [:]
         for slot in owners.indices {
             groups[[owners[slot], sources[slot]], default: []].append(slot)
@@ -30,32 +27,26 @@ extension PoolMap {
             let source = places[0] == places[1] ? "-" : "\(nodes[Int(places[1])])"
             lines.append("slots \(nodes[Int(places[0])]) \(source) \(rangesText(slots))")
         }
-        let body = lines.joined(separator: "\n") + "\n"
-        return body + "end \(String(SipHash.checksum.hash(body.utf8), radix: 16))\n"
+        return SealedText.seal(lines, as: Self.form)
     }
+
+    private static let form = "tessera-pool \(textVersion)"
 
     /// Reads the stored form; a torn or altered text is refused by its last line.
     package init(text: String) throws(PoolMapError) {
-        guard text.utf8.count <= Self.textLimit else { throw PoolMapError("the text is too long") }
-        let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
-        guard lines.count >= 5, lines.last == "", lines[lines.count - 2].hasPrefix("end ") else {
-            throw PoolMapError("the text is cut off")
+        let sealed: SealedText
+        do {
+            sealed = try SealedText(text, form: Self.form, limit: Self.textLimit)
+        } catch {
+            throw PoolMapError(error.description)
         }
-        guard lines[0] == "tessera-pool \(Self.textVersion)" else {
-            throw PoolMapError(
-                "'\(lines[0].prefix(32))' is not a pool's map of version \(Self.textVersion)"
-            )
-        }
-        let body = lines.dropLast(2).joined(separator: "\n") + "\n"
-        let sum = String(SipHash.checksum.hash(body.utf8), radix: 16)
-        guard lines[lines.count - 2] == "end \(sum)" else {
-            throw PoolMapError("the checksum does not match")
-        }
-        guard lines[1].hasPrefix("generation "), let generation = Int64(lines[1].dropFirst(11)),
-            lines[2].hasPrefix("phase "), let phase = Phase(rawValue: String(lines[2].dropFirst(6)))
+        let head = Array(sealed.lines.prefix(2))
+        guard head.count == 2, head[0].hasPrefix("generation "),
+            let generation = Int64(head[0].dropFirst(11)), head[1].hasPrefix("phase "),
+            let phase = Phase(rawValue: String(head[1].dropFirst(6)))
         else { throw PoolMapError("no generation and phase") }
         var places = [Place?](repeating: nil, count: Self.slotCount)
-        for line in lines[3..<(lines.count - 2)] { try Self.read(line, into: &places) }
+        for line in sealed.lines.dropFirst(2) { try Self.read(line, into: &places) }
         let read = places.compactMap { $0 }
         try self.init(generation: generation, phase: phase, places: read)
     }
@@ -72,15 +63,12 @@ extension PoolMap {
         guard words[2] == "-" || source != nil, source != owner else {
             throw PoolMapError("'\(words[2])' is not a node to leave")
         }
-        for part in words[3].split(separator: ",", omittingEmptySubsequences: false) {
-            let ends = part.split(separator: "-", maxSplits: 1).map { Int($0) }
-            guard let low = ends.first ?? nil, let high = ends.last ?? nil, low <= high, low >= 0,
-                high < slotCount
-            else { throw PoolMapError("'\(part)' is not a range of slots") }
-            for slot in low...high {
-                guard places[slot] == nil else { throw PoolMapError("slot \(slot) has two places") }
-                places[slot] = (owner, source)
-            }
+        guard let slots = parsedRanges(words[3], below: slotCount) else {
+            throw PoolMapError("'\(words[3].prefix(80))' are not ranges of slots")
+        }
+        for slot in slots {
+            guard places[slot] == nil else { throw PoolMapError("slot \(slot) has two places") }
+            places[slot] = (owner, source)
         }
     }
 }

@@ -2,6 +2,7 @@
 //
 //     tessera-map 1
 //     generation 7
+//     cluster 0c9d…
 //     shard s1 tessera local 1 127.0.0.1:15201/primary/local
 //     buckets s1 1 local open 0-255,300
 //     end 5f1d0c…
@@ -15,7 +16,8 @@ extension ShardMap {
 
     /// The stored form; equal maps have equal texts.
     package var text: String {
-        var lines = ["tessera-map \(Self.textVersion)", "generation \(generation)"]
+        var lines = ["generation \(generation)"]
+        if let cluster { lines.append("cluster \(cluster.text)") }
         lines += shards.map(\.line)
         var groups: [Entry: [Int]] = [:]
         for (bucket, entry) in entries.enumerated() { groups[entry, default: []].append(bucket) }
@@ -25,38 +27,32 @@ extension ShardMap {
                 "buckets \(entry.shard) \(entry.epoch) \(entry.region) \(state) \(rangesText(buckets))"
             )
         }
-        let body = lines.joined(separator: "\n") + "\n"
-        return body + "end \(String(SipHash.checksum.hash(body.utf8), radix: 16))\n"
+        return SealedText.seal(lines, as: Self.form)
     }
+
+    private static let form = "tessera-map \(textVersion)"
 
     /// Reads the stored form; a torn or altered text is refused by its last line.
     package init(text: String) throws(ShardMapError) {
-        guard text.utf8.count <= Self.textLimit else { throw ShardMapError("the text is too long") }
-        let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
-        guard lines.count >= 3, lines.last == "", lines[lines.count - 2].hasPrefix("end ") else {
-            throw ShardMapError("the text is cut off")
-        }
-        guard lines[0] == "tessera-map \(Self.textVersion)" else {
-            throw ShardMapError(
-                "'\(lines[0].prefix(32))' is not a map of version \(Self.textVersion)"
-            )
-        }
-        let body = lines.dropLast(2).joined(separator: "\n") + "\n"
-        let sum = String(SipHash.checksum.hash(body.utf8), radix: 16)
-        guard lines[lines.count - 2] == "end \(sum)" else {
-            throw ShardMapError("the checksum does not match")
+        let sealed: SealedText
+        do {
+            sealed = try SealedText(text, form: Self.form, limit: Self.textLimit)
+        } catch {
+            throw ShardMapError(error.description)
         }
         var parser = Parser()
-        for line in lines[1..<(lines.count - 2)] { try parser.read(line) }
+        for line in sealed.lines { try parser.read(line) }
         try self.init(
             generation: parser.generation,
             entries: parser.allEntries(),
-            shards: parser.shards
+            shards: parser.shards,
+            cluster: parser.cluster
         )
     }
 
     private struct Parser {
         var generation: Int64 = 0
+        var cluster: ClusterID?
         var shards: [ShardRecord] = []
         var entries = [Entry?](repeating: nil, count: BucketID.count)
 
@@ -64,6 +60,11 @@ extension ShardMap {
             let words = line.split(separator: " ", omittingEmptySubsequences: false)
             switch (words.first, words.count) {
             case ("generation", 2): generation = try parsedNumber(words[1])
+            case ("cluster", 2):
+                guard let id = ClusterID(words[1]) else {
+                    throw ShardMapError("'\(words[1].prefix(40))' is not a cluster's name")
+                }
+                cluster = id
             case ("shard", _): shards.append(try ShardRecord(line: String(line)))
             case ("buckets", 6): try readBuckets(words)
             default: throw ShardMapError("cannot read the line '\(line.prefix(80))'")
@@ -89,22 +90,14 @@ extension ShardMap {
                 region: try parsedRegion(words[3]),
                 closed: words[4] == "closed"
             )
-            for part in words[5].split(separator: ",", omittingEmptySubsequences: false) {
-                let ends = part.split(separator: "-", maxSplits: 1)
-                guard let first = ends.first, let last = ends.last else {
-                    throw ShardMapError("'\(part)' is not a range of buckets")
+            guard let buckets = parsedRanges(words[5], below: BucketID.count) else {
+                throw ShardMapError("'\(words[5].prefix(80))' are not ranges of buckets")
+            }
+            for bucket in buckets {
+                guard entries[bucket] == nil else {
+                    throw ShardMapError("bucket \(bucket) has two entries")
                 }
-                let low: Int = try parsedNumber(first)
-                let high: Int = try parsedNumber(last)
-                guard low <= high, low >= 0, high < BucketID.count else {
-                    throw ShardMapError("'\(part)' is not a range of buckets")
-                }
-                for bucket in low...high {
-                    guard entries[bucket] == nil else {
-                        throw ShardMapError("bucket \(bucket) has two entries")
-                    }
-                    entries[bucket] = entry
-                }
+                entries[bucket] = entry
             }
         }
     }
@@ -155,20 +148,6 @@ extension ShardRecord.Member {
         else { return nil }
         self.init(host: String(parts[0][..<colon]), port: port, role: role, region: region)
     }
-}
-
-/// `0-255,300` for ascending numbers.
-func rangesText(_ numbers: [Int]) -> String {
-    var runs: [ClosedRange<Int>] = []
-    for number in numbers {
-        if let last = runs.last, last.upperBound + 1 == number {
-            runs[runs.count - 1] = last.lowerBound...number
-        } else {
-            runs.append(number...number)
-        }
-    }
-    return runs.map { $0.count == 1 ? "\($0.lowerBound)" : "\($0.lowerBound)-\($0.upperBound)" }
-        .joined(separator: ",")
 }
 
 private func parsedNumber<N: FixedWidthInteger>(_ word: Substring) throws(ShardMapError) -> N {
