@@ -154,7 +154,7 @@ let package = Package(
         storage("Counters", ["Database", "Postgres", "Sharding"], exclude: ["Migrations"]),
         storage(
             "Database",
-            ["Etcd", "EventLoops", "JSON", "Postgres", "Sharding", logging],
+            ["Etcd", "EventLoops", "JSON", "Metrics", "Postgres", "Sharding", logging],
             exclude: ["Migrations"]
         ),
         storage(
@@ -313,6 +313,11 @@ let package = Package(
         ),
 
         // Tests
+        tests(
+            "Roles",
+            "worker",
+            ["Database", "Metrics", "Sharding", "Shards", "TestSupport", "worker", logging]
+        ),
         tests("Roles", "shardctl", ["JSON", "TestSupport", "coordinator", "shardctl"]),
         tests("Bench", "Loadgen", ["loadgen"]),
         tests(
@@ -362,9 +367,15 @@ let package = Package(
             path: "Tests/Simulation/MoveSimulation",
             swiftSettings: settings
         ),
+        .target(
+            name: "PoolSimulation",
+            dependencies: ["Memcache", "Sharding", "Simulation"],
+            path: "Tests/Simulation/PoolSimulation",
+            swiftSettings: settings
+        ),
         .executableTarget(
             name: "simulate",
-            dependencies: ["MoveSimulation", "Simulation", argumentParser],
+            dependencies: ["MoveSimulation", "PoolSimulation", argumentParser],
             path: "Tests/Simulation/simulate",
             swiftSettings: settings
         ),
@@ -421,7 +432,7 @@ let package = Package(
             "Simulation",
             "Race",
             [
-                "Accounts", "Contracts", "Feed", "Graph", "Jobs", "Memcache", "Sharding",
+                "Accounts", "Contracts", "Feed", "Graph", "Jobs", "PoolSimulation", "Sharding",
                 "Simulation",
             ]
         ),

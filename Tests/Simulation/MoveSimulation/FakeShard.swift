@@ -11,12 +11,13 @@ package final class FakeShard {
         case insert(BucketID, key: Int, value: Int)
         case update(BucketID, key: Int, value: Int)
         case delete(BucketID, key: Int)
-        case marker(BucketID, FenceAttempt)
+        /// With the id clock of the shard that was fenced.
+        case marker(BucketID, FenceAttempt, clock: Int)
 
         var bucket: BucketID {
             switch self {
             case .insert(let bucket, _, _), .update(let bucket, _, _), .delete(let bucket, _),
-                .marker(let bucket, _):
+                .marker(let bucket, _, _):
                 bucket
             }
         }
@@ -55,14 +56,24 @@ package final class FakeShard {
     /// Every slot that a copy has ever had here.
     var opened: Set<String> = []
     var writers: Set<Writer> = []
-    /// Buckets whose exclusive lock is waited for, which keeps new writers out.
-    var locking: [BucketID: Int] = [:]
+    /// The moves that hold a bucket's exclusive lock or wait for it, which keeps new writers out.
+    var locking: [BucketID: [MoveSpec]] = [:]
+    /// What the ids of a fenced bucket had come to, by attempt.
+    private var markerClocks: [FenceAttempt: Int] = [:]
+    /// The id clock: never goes back, whatever the wall clock does.
+    private(set) var clock = 0
+    /// This machine's, which nobody compares with another one's.
+    var wallClock: () -> Int = { 0 }
     private var nextWriter = 0
     private let flaw: Flaw?
 
     /// Called when an owner row has changed, with what it was, and when the log has grown.
     var ownersChanged: (BucketID, OwnerRow?) -> Void = { _, _ in }
     var logGrew: () -> Void = {}
+    /// Called before a user's write and a stream's change take effect, and when a lock keeps a writer waiting.
+    var userWrites: (BucketID, _ id: Int) -> Void = { _, _ in }
+    var streamWrites: (BucketID) -> Void = { _ in }
+    var writerWaits: (BucketID, MoveSpec) -> Void = { _, _ in }
     var tell: (BucketID) -> Void = { _ in }
 
     package init(_ id: ShardID, flaw: Flaw?) {
@@ -77,7 +88,9 @@ package final class FakeShard {
             case .insert(let bucket, let key, let value), .update(let bucket, let key, let value):
                 rows[bucket, default: [:]][key] = value
             case .delete(let bucket, let key): rows[bucket]?[key] = nil
-            case .marker(let bucket, let attempt): markers[bucket, default: []].insert(attempt)
+            case .marker(let bucket, let attempt, let clock):
+                markers[bucket, default: []].insert(attempt)
+                markerClocks[attempt] = clock
             }
         }
         log.append(changes)
@@ -111,7 +124,10 @@ package final class FakeShard {
 
     /// The first half of a write: the shared lock, then the look at the owner row.
     func begin(_ bucket: BucketID, at epoch: Epoch) -> (Writer?, Answer) {
-        guard locking[bucket] == nil else { return (nil, .lockWait) }
+        if let holder = locking[bucket]?.first {
+            writerWaits(bucket, holder)
+            return (nil, .lockWait)
+        }
         let row = owners[bucket]
         let isOwned = row?.state == .own && row?.epoch == epoch
         guard isOwned || flaw == .writesIgnoreOwners else { return (nil, .refused(row)) }
@@ -129,6 +145,8 @@ package final class FakeShard {
         let old = rows[bucket]?[counter]
         if rows[bucket]?[request] != nil { return .done(old ?? 0) }
         let value = (old ?? 0) + 1
+        clock = max(clock + 1, wallClock())
+        userWrites(bucket, clock)
         commit([
             .insert(bucket, key: request, value: counter),
             old == nil
@@ -149,12 +167,21 @@ package final class FakeShard {
         return .done(value)
     }
 
+    /// As `raise_clock`: ids of a bucket that comes go on above those that it has.
+    func raiseClock(above attempt: FenceAttempt) {
+        if flaw != .activationIgnoresClock { clock = max(clock, markerClocks[attempt] ?? 0) }
+    }
+
     // MARK: Replication
 
     /// Applies one transaction of the publisher's log. False when it cannot: a row is there already.
     func apply(_ changes: [Change]) -> Bool {
         for case .insert(let bucket, let key, _) in changes where rows[bucket]?[key] != nil {
             return false
+        }
+        for change in changes {
+            if case .marker = change { continue }
+            streamWrites(change.bucket)
         }
         commit(
             changes.filter { change in
@@ -182,6 +209,10 @@ package enum Flaw: String, CaseIterable, Sendable {
     case givesUpReleased
     /// The marker is not waited for.
     case skipsMarker
+    /// The fence locks everything on the shard.
+    case fenceLocksShard
+    /// The target makes ids by its own clock alone.
+    case activationIgnoresClock
     /// An earlier coordinator's copy may still empty or fill the target.
     case ignoresRuns
     /// Clean-up deletes without looking whether the rows are still gone.

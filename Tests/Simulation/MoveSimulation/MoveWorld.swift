@@ -36,6 +36,10 @@ package final class MoveWorld {
     package var errors = 0
     package private(set) var acknowledged = 0
 
+    /// Virtual milliseconds by which two machines' clocks may differ from the right time, each its own way.
+    private static let clockSkew = 3_600_000
+
+    private var newestID: [BucketID: Int] = [:]
     private var lastOwner: [BucketID: FakeShard] = [:]
     private var highest: [BucketID: Epoch] = [:]
     private var pausedSince: [BucketID: Int] = [:]
@@ -98,6 +102,7 @@ package final class MoveWorld {
             shard.ownersChanged = { [unowned self, unowned shard] bucket, before in
                 ownersChanged(bucket, on: shard, from: before)
             }
+            watchWrites(on: shard)
             shard.tell = { [unowned self, unowned shard] bucket in
                 guard let row = shard.owners[bucket] else { return }
                 tell("\(shard.id) \(bucket): \(row.state) \(row.epoch) \(row.attempt ?? "-")")
@@ -250,6 +255,35 @@ package final class MoveWorld {
         }
     }
 
+    /// Invariants 12 to 15: whoever repeats a request, a user's row goes to the owner alone, and a stream's never to it; a
+    /// move's lock keeps nobody from another bucket; clocks that are hours apart change no order.
+    private func watchWrites(on shard: FakeShard) {
+        // Drawn apart, so that the rest of a run is the same as without.
+        var random = SeededGenerator(seed: simulator.seed ^ UInt64(places[shard.id]! + 1) << 32)
+        let skew = Int.random(in: -Self.clockSkew...Self.clockSkew, using: &random)
+        shard.wallClock = { [unowned self] in max(0, Self.clockSkew + simulator.now + skew) }
+        shard.userWrites = { [unowned self, unowned shard] bucket, id in
+            if shard.owners[bucket]?.state != .own {
+                fail("a user wrote bucket \(bucket) on \(shard.id), which does not own it")
+            }
+            if id <= newestID[bucket] ?? -1 {
+                fail("bucket \(bucket) got id \(id) on \(shard.id) after \(newestID[bucket]!)")
+            }
+            newestID[bucket] = id
+        }
+        shard.streamWrites = { [unowned self, unowned shard] bucket in
+            let state = shard.owners[bucket]?.state
+            if state == .own || state == .fenced {
+                fail("a stream wrote bucket \(bucket) on \(shard.id), which owns it")
+            }
+        }
+        shard.writerWaits = { [unowned self, unowned shard] bucket, move in
+            if !move.buckets.contains(bucket) {
+                fail("move \(move.id) locks bucket \(bucket) on \(shard.id), which stays")
+            }
+        }
+    }
+
     func isAsked(_ request: Int, of bucket: BucketID) {
         asked[bucket, default: []].insert(request)
     }
@@ -299,9 +333,10 @@ package final class MoveWorld {
             shard.writers = shard.writers.filter { !moving.contains($0.bucket) }
         }
         body()
-        for bucket in spec.buckets {
-            shard.locking[bucket, default: 0] -= 1
-            if shard.locking[bucket]! <= 0 { shard.locking[bucket] = nil }
+        for (bucket, var holders) in shard.locking {
+            guard let mine = holders.firstIndex(of: spec) else { continue }
+            holders.remove(at: mine)
+            shard.locking[bucket] = holders.isEmpty ? nil : holders
         }
     }
 

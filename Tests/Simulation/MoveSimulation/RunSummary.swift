@@ -41,7 +41,7 @@ package struct RunSummary: CustomStringConvertible {
 extension MoveWorld {
     /// What repeats this run.
     package var command: String {
-        "swift run simulate --seed \(simulator.seed) --scenario \(scenario.name)"
+        "swift run simulate --seeds \(simulator.seed) --scenario \(scenario.name)"
             + (flaw.map { " --flaw \($0.rawValue)" } ?? "")
     }
 }

@@ -120,6 +120,7 @@ extension FakeShard {
             return row.state == .incoming && row.attempt == spec.id.description && row.epoch <= $1
         }
         guard isExpected else { throw refuse("the buckets are not on their way here") }
+        raiseClock(above: attempt)
         for (bucket, epoch) in zip(spec.buckets, after) {
             setOwner(bucket, OwnerRow(state: .own, epoch: epoch, attempt: attempt.description))
         }
@@ -184,7 +185,7 @@ extension FakeShard {
             (row.state, row.attempt, row.next) = (.fenced, name, spec.target)
             setOwner(bucket, row)
         }
-        commit(spec.buckets.map { .marker($0, attempt) })
+        commit(spec.buckets.map { .marker($0, attempt, clock: clock) })
     }
 
     func release(_ spec: MoveSpec, _ attempt: FenceAttempt) throws {

@@ -278,7 +278,8 @@ final class SimulatedDriver {
         world.network.call(from: party, to: world.party(of: shard.id)) {
             [world] (answer: @escaping (Answer) -> Void) in
             guard shard.isUp else { return answer(.failure(.down)) }
-            for bucket in spec.buckets { shard.locking[bucket, default: 0] += 1 }
+            let locked = world.flaw == .fenceLocksShard ? world.buckets : spec.buckets
+            for bucket in locked { shard.locking[bucket, default: []].append(spec) }
             let life = shard.life
             world.holdLocks(of: shard, spec, life: life, until: world.simulator.now + 400) {
                 let result = Result {

@@ -3,9 +3,9 @@ import MoveSimulation
 import Testing
 
 /// Moves under crashes, partitions, sleeping leaders and whatever else: the invariants of sharding.md, section 5.1, that need a
-/// whole cluster (1 to 9), looked at all the time and at the end.
+/// whole cluster (1 to 9 and 12 to 15), looked at all the time and at the end.
 ///
-/// `swift run simulate --runs 1000000` does the same for as many seeds as one likes.
+/// `swift run -c release simulate --seeds 1...1000000` does the same for as many seeds as one likes.
 @Suite(.serialized)  // Leaves a core to the tests beside it.
 struct MoveRaceTests {
     private static let seeds: ClosedRange<UInt64> = 1...60

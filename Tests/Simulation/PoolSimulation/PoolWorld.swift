@@ -1,6 +1,6 @@
-import Memcache
-import Sharding
-import Simulation
+internal import Memcache
+internal import Sharding
+internal import Simulation
 
 /// A pool whose nodes change while clients read, fill and delete through it, each by the map that it happens to have.
 ///
@@ -8,21 +8,6 @@ import Simulation
 /// as the last key. Between any two anything may happen: other commands, a restart, a newer map, a stamp. Readings
 /// are the product's own `CacheLookup`, and the maps come from `PoolMap`.
 final class PoolWorld {
-    enum Flaw: CaseIterable {
-        /// A deletion goes to the new node first.
-        case deletesNewFirst
-        /// A copy is added where nothing is, without a reservation made before it was read.
-        case copiesWithoutReservation
-        /// The new node is read at once, while others do not delete there yet.
-        case skipsAnnouncing
-        /// Phases follow one another without stamps on the nodes that are left.
-        case neverStamps
-        /// A node without a stamp gets one from whoever finds it.
-        case stampsUnasked
-        /// What one client could not delete on the old node it may read on the new one.
-        case forgetsWhatItCouldNotDelete
-    }
-
     struct Name: Hashable {
         var incarnation: UInt32
         var key: Int
@@ -43,7 +28,7 @@ final class PoolWorld {
     }
 
     let simulator: Simulator
-    let flaw: Flaw?
+    let flaw: PoolFlaw?
     /// Slots, which stand for their keys.
     let keys: [Int]
     /// How often a command is lost on its way, or its answer is.
@@ -59,7 +44,7 @@ final class PoolWorld {
     private(set) var answered = 0
     private(set) var cached = 0
 
-    init(_ simulator: Simulator, map: PoolMap, keys: [Int], loss: Double, flaw: Flaw?) {
+    init(_ simulator: Simulator, map: PoolMap, keys: [Int], loss: Double, flaw: PoolFlaw?) {
         self.simulator = simulator
         self.flaw = flaw
         self.keys = keys
@@ -136,4 +121,20 @@ final class PoolWorld {
     }
 
     func drawn() -> UInt32 { UInt32.random(in: 1...UInt32.max, using: &simulator.random) }
+}
+
+/// A rule of decision 15 that is left out; the checkers must catch every one.
+package enum PoolFlaw: String, CaseIterable, Sendable {
+    /// A deletion goes to the new node first.
+    case deletesNewFirst
+    /// A copy is added where nothing is, without a reservation made before it was read.
+    case copiesWithoutReservation
+    /// The new node is read at once, while others do not delete there yet.
+    case skipsAnnouncing
+    /// Phases follow one another without stamps on the nodes that are left.
+    case neverStamps
+    /// A node without a stamp gets one from whoever finds it.
+    case stampsUnasked
+    /// What one client could not delete on the old node it may read on the new one.
+    case forgetsWhatItCouldNotDelete
 }

@@ -1,6 +1,6 @@
-import Memcache
-import Sharding
-import Simulation
+internal import Memcache
+internal import Sharding
+internal import Simulation
 
 /// One process that uses the pool; what `MemcachedClient` and its parts do, step by step.
 final class PoolClient {
