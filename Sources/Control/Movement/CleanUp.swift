@@ -78,6 +78,7 @@ struct CleanUp {
     /// Markers, notes and the log of keys.
     private func forget(_ move: MoveID, on shard: ShardID) throws {
         try MoveTraces(shards[shard]).remove(of: move)
+        shards.pool.forget(move)
     }
 
     /// Deletes in batches, each of which looks again whether the buckets may be deleted.

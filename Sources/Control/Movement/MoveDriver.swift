@@ -15,15 +15,17 @@ package final class MoveDriver: Sendable {
     private let offload: Offload
     private let progresses = Mutex<[MoveID: CopyProgress]>([:])
 
-    /// `shard` gives the present record of a shard, nil for one that the map does not know.
+    /// `shard` gives the present record of a shard, nil for one that the map does not know; `cluster` the name that
+    /// all shards must have, nil where it does not matter.
     package init(
         settings: MoveDriverSettings,
         offload: Offload,
+        cluster: @escaping @Sendable () -> ClusterID? = { nil },
         shard: @escaping @Sendable (ShardID) -> ShardRecord?
     ) {
         self.settings = settings
         self.offload = offload
-        sessions = MoverSessions(settings: settings, shard: shard)
+        sessions = MoverSessions(settings: settings, cluster: cluster, shard: shard)
     }
 
     /// Does one piece of work of a move and says what it found.

@@ -76,6 +76,8 @@ struct MoveFences {
 
     /// Until the target shows the attempt's markers: then it has all that the source accepted.
     func awaitMarker(of attempt: FenceAttempt) throws {
+        // A marker says that everything before it is here only while nobody has forgotten anything.
+        try StreamServers(spec, shards).require()
         let target = try shards[spec.target]
         let start = ContinuousClock.now
         while try !hasMarkers(of: attempt, target) {

@@ -216,6 +216,7 @@ struct MovePrecheck {
                     + "plan a move of the buckets back to \(spec.target)"
             )
         }
+        try StreamServers(spec, shards).require()
     }
 
     // MARK: Size

@@ -81,6 +81,7 @@ struct MoveStreams {
         try detach()
         try CleanUp(spec, shards).deleteTargetRows(run: run)
         try runs.forgetEarlier(than: run)
+        try StreamServers(spec, shards).note()
         let source = try shards[spec.source]
         let stream = spec.stream(run: run)
         try parts.publish(spec, stream, on: source)
@@ -121,6 +122,7 @@ struct MoveStreams {
     /// Subscribes the target to the source's slot, from where the copy ended.
     func attach(run: Int) throws {
         try CopyRuns(spec, shards[spec.target]).require(run)
+        try StreamServers(spec, shards).require()
         let stream = spec.stream(run: run)
         try parts.requireSlot(stream, on: spec.source)
         try watch()
@@ -169,6 +171,7 @@ struct MoveStreams {
 
     /// How far the target is behind, and how long somebody has been writing the buckets.
     func lag(run: Int) throws -> MoveFact {
+        try StreamServers(spec, shards).require()
         let bytes = try parts.probe(spec, spec.stream(run: run), from: spec.source, to: spec.target)
         if bytes <= Self.settlingLagBytes {
             // Keys compared now need not be compared while the buckets are fenced.
@@ -242,11 +245,13 @@ struct MoveStreams {
             """,
             [reverse.description, start]
         )
+        try StreamServers(reverseOf: spec, shards).note()
         try parts.subscribe(spec.source, to: spec.target, reverse)
     }
 
     func reverseLag() throws -> MoveFact {
         guard let reverse = spec.reverse else { return .lag(bytes: 0, oldestWriter: .zero) }
+        try StreamServers(reverseOf: spec, shards).require()
         return .lag(
             bytes: try parts.probe(spec, reverse, from: spec.target, to: spec.source),
             oldestWriter: .zero

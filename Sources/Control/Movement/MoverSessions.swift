@@ -9,16 +9,20 @@ final class MoverSessions: Sendable {
     private static let idleLimit = 4
 
     let settings: MoveDriverSettings
+    private let cluster: @Sendable () -> ClusterID?
     private let shard: @Sendable (ShardID) -> ShardRecord?
     private let idle = Mutex<[ShardID: [AdminSession]]>([:])
     private let tables = Mutex<[ShardID: [BucketTable]]>([:])
     private let snapshots = Mutex<[MoveID: ExportedSnapshot]>([:])
+    private let streams = Mutex<[StreamKey: StreamServers.Lives]>([:])
 
     init(
         settings: MoveDriverSettings,
+        cluster: @escaping @Sendable () -> ClusterID?,
         shard: @escaping @Sendable (ShardID) -> ShardRecord?
     ) {
         self.settings = settings
+        self.cluster = cluster
         self.shard = shard
     }
 
@@ -53,7 +57,7 @@ final class MoverSessions: Sendable {
         name: String = "tessera mover",
         replication: Bool = false
     ) throws -> AdminSession {
-        try AdminSession(
+        let session = try AdminSession(
             host: record.primary.host,
             port: record.primary.port,
             database: record.database,
@@ -62,6 +66,24 @@ final class MoverSessions: Sendable {
             applicationName: name,
             replication: replication,
             options: Self.options
+        )
+        // A session for replication takes no parameters; whoever opens one has another, which was asked.
+        if !replication {
+            try refuseStranger(session, record.id)
+            session.server = try session.serverLife()
+        }
+        return session
+    }
+
+    /// Another cluster's server may stand where a shard of ours was: nothing of ours may reach it.
+    private func refuseStranger(_ session: AdminSession, _ shard: ShardID) throws {
+        guard let ours = cluster(), let theirs = try session.identity()?.cluster, theirs != ours
+        else { return }
+        throw MoveFailure(
+            kind: .refused,
+            message:
+                "\(shard): its database belongs to another Tessera (cluster \(theirs), this is \(ours)): "
+                + "correct the address with shardctl map import"
         )
     }
 
@@ -93,6 +115,26 @@ final class MoverSessions: Sendable {
         let found = try BucketTable.all(session)
         tables.withLock { $0[shard] = found }
         return found
+    }
+
+    // MARK: Servers
+
+    /// Names one of the streams of a move.
+    struct StreamKey: Hashable {
+        let move: MoveID
+        let entry: String
+    }
+
+    func keep(_ lives: StreamServers.Lives, of stream: StreamKey) {
+        streams.withLock { $0[stream] = lives }
+    }
+
+    /// Nil where nobody has read or written the note yet.
+    func lives(of stream: StreamKey) -> StreamServers.Lives? { streams.withLock { $0[stream] } }
+
+    /// What was remembered of a move that is over.
+    func forget(_ move: MoveID) {
+        streams.withLock { streams in streams = streams.filter { $0.key.move != move } }
     }
 
     // MARK: Snapshots

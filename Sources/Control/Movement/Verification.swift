@@ -25,6 +25,7 @@ struct Verification {
 
     /// Compares what has come until now, while more is coming.
     func verify(run: Int) throws -> MoveFact {
+        try StreamServers(spec, shards).require()
         // For the tail, too, which has no time to ask.
         for shard in [spec.source, spec.target] { _ = try shards.tables(of: shard, afresh: true) }
         let digest: String
@@ -53,6 +54,7 @@ struct Verification {
 
     /// Compares what came since, when nothing more comes: the buckets are fenced and the marker is there.
     func compareTail(_ attempt: FenceAttempt) throws -> MoveFact {
+        try StreamServers(spec, shards).require()
         var source = Tail()
         var target = Tail()
         var after = "0"

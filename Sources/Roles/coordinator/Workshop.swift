@@ -25,7 +25,8 @@ final class Workshop: Sendable {
         map = known
         driver = MoveDriver(
             settings: settings,
-            offload: Offload(threads: Self.threads, queueLimit: 256, name: "mover")
+            offload: Offload(threads: Self.threads, queueLimit: 256, name: "mover"),
+            cluster: { known.value?.cluster }
         ) { known.value?.shard($0) }
     }
 

@@ -131,7 +131,8 @@ private struct Diagnosis {
         let map = try await cluster.map()
         return MoveDriver(
             settings: MoveDriverSettings(password: try cluster.secrets().mover),
-            offload: Offload(threads: 2, queueLimit: 64, name: "doctor")
+            offload: Offload(threads: 2, queueLimit: 64, name: "doctor"),
+            cluster: { map.cluster }
         ) { map.shard($0) }
     }
 
@@ -186,7 +187,7 @@ private struct Diagnosis {
         var state = view.control
         for _ in 1...Self.looks {
             var found: [Leftover] = []
-            for shard in view.map.shards where (view.inspections[shard.id] ?? nil)?.isUsable == true
+            for shard in view.map.shards where isUsable(view.inspections[shard.id] ?? nil, view.map)
             {
                 found += try await driver.leftovers(on: shard.id, active: state.active.map(\.spec))
             }
@@ -201,16 +202,16 @@ private struct Diagnosis {
         throw Failure(.conflict, "moves begin all the time: shardctl pause, then run this again")
     }
 
+    /// Of this cluster, and with the tables that moves are noted in.
+    private func isUsable(_ shard: ShardInspection?, _ map: ShardMap) -> Bool {
+        guard let shard, shard.identity != nil else { return false }
+        let isOurs = map.cluster == nil || shard.cluster == nil || shard.cluster == map.cluster
+        return isOurs && shard.migrations.contains { $0.module == "Database" && $0.number >= 3 }
+    }
+
     private func what(_ leftover: Leftover) -> String {
         let prefix = "\(leftover.shard): "
         let text = leftover.description
         return text.hasPrefix(prefix) ? String(text.dropFirst(prefix.count)) : text
-    }
-}
-
-extension ShardInspection {
-    /// Has the tables that moves are noted in.
-    fileprivate var isUsable: Bool {
-        identity != nil && migrations.contains { $0.module == "Database" && $0.number >= 3 }
     }
 }

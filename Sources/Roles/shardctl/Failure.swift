@@ -42,6 +42,8 @@ struct Failure: Error {
         case let error as SettingsError: self.init(.usage, error.description)
         case let error as JournalTrouble: self.init(.conflict, error.description)
         case let error as PlanError: self.init(.refused, error.description)
+        case let failure as MoveFailure:
+            self.init(failure.kind == .transient ? .unavailable : .refused, failure.message)
         case let error as EtcdError: self.init(Self.kind(of: error), error.description)
         default: self.init(.internal, "\(error)")
         }

@@ -26,19 +26,7 @@ struct InitCommand: ClusterCommand {
     )
     var shards: [String] = []
 
-    @Option(help: ArgumentHelp("Name of the database on each server.", valueName: "name"))
-    var database = "tessera"
-
-    @Option(help: ArgumentHelp("Region of these shards.", valueName: "name"))
-    var region = "local"
-
-    @Option(
-        help: ArgumentHelp(
-            "Folder below which every module's Migrations folder lies, such as Sources.",
-            valueName: "folder"
-        )
-    )
-    var migrations: String
+    @OptionGroup var new: NewShardOptions
 
     @Flag(help: "Say what would be done, and do nothing.")
     var dryRun = false
@@ -49,7 +37,7 @@ struct InitCommand: ClusterCommand {
     func run(on cluster: Cluster) async throws {
         let named = try namedShards()
         // Owner rows need the control schema only; `migrate` brings the rest.
-        let files = try MigrationFile.load(from: migrations).filter { $0.module == "Database" }
+        let files = try MigrationFile.load(from: new.migrations).filter { $0.module == "Database" }
         let secrets = try cluster.secrets()
         let stored = try await cluster.withMapStore { try await $0.load() }
 
@@ -60,6 +48,7 @@ struct InitCommand: ClusterCommand {
             }
         }
         let decision = try MapDecision.decide(
+            cluster: try await agreedName(cluster, stored?.map, found),
             stored: stored?.map,
             named: named,
             found: found,
@@ -78,6 +67,21 @@ struct InitCommand: ClusterCommand {
             }
         }
         report(decision, done: true)
+    }
+
+    /// The name that map and shards have; a new cluster draws one. A dry run leaves none behind.
+    private func agreedName(
+        _ cluster: Cluster,
+        _ stored: ShardMap?,
+        _ found: [ShardID: ShardOwnership]
+    ) async throws -> ClusterID? {
+        let known = try MapDecision.knownCluster(stored: stored, found: found)
+        return try await cluster.withMapStore { [dryRun] store in
+            if let agreed = try await store.knownCluster() { return agreed }
+            guard !dryRun else { return known }
+            var random = SystemRandomNumberGenerator()
+            return try await store.cluster(orDraw: known ?? .drawn(using: &random))
+        }
     }
 
     private func prepare(
@@ -99,12 +103,7 @@ struct InitCommand: ClusterCommand {
         guard !shards.isEmpty else {
             throw Failure(.usage, "name the shards: --shard s1=HOST:PORT …")
         }
-        guard let region = Region(region) else {
-            throw Failure(.usage, "'\(region)' is not a region's name (a-z, 0-9 and -)")
-        }
-        let records = try shards.map {
-            try ShardRecord(option: $0, database: database, region: region)
-        }
+        let records = try shards.map { try new.record($0) }
         let names = Set(records.map(\.id))
         guard names.count == records.count else { throw Failure(.usage, "a shard is named twice") }
         return records
@@ -130,6 +129,31 @@ struct InitCommand: ClusterCommand {
                 for shard in map.shards { shard.write(to: &json, in: map) }
             }
         }
+    }
+}
+
+/// What the servers have in common that a command makes shards of.
+struct NewShardOptions: ParsableArguments {
+    @Option(help: ArgumentHelp("Name of the database on each server.", valueName: "name"))
+    var database = "tessera"
+
+    @Option(help: ArgumentHelp("Region of these shards.", valueName: "name"))
+    var region = "local"
+
+    @Option(
+        help: ArgumentHelp(
+            "Folder below which every module's Migrations folder lies, such as Sources.",
+            valueName: "folder"
+        )
+    )
+    var migrations: String
+
+    /// The record of `s1=HOST:PORT`.
+    func record(_ option: String) throws -> ShardRecord {
+        guard let region = Region(region) else {
+            throw Failure(.usage, "'\(region)' is not a region's name (a-z, 0-9 and -)")
+        }
+        return try ShardRecord(option: option, database: database, region: region)
     }
 }
 

@@ -73,13 +73,28 @@ struct MapImport: ClusterCommand {
             }
             claims[shard.id] = seen
         }
-        let map = try MapRestoration.map(
+        let ours = try MapDecision.knownCluster(
+            stored: stored?.map ?? copy,
+            found: claims.mapValues {
+                ShardOwnership(identity: "", cluster: $0.cluster, owned: [:])
+            }
+        )
+        for (shard, seen) in claims.sorted(by: { $0.key < $1.key }) {
+            guard let ours, let other = seen.cluster, other != ours else { continue }
+            throw Failure(
+                .conflict,
+                "the database given as \(shard) belongs to another Tessera (cluster \(other), this is "
+                    + "\(ours)): give the right address"
+            )
+        }
+        var map = try MapRestoration.map(
             of: records,
             claims: claims.mapValues(\.owners),
             known: copy ?? stored?.map,
             // Higher than any that a node may have seen.
             generation: max(Timestamp.now.seconds, (stored?.map.generation ?? 0) + 1)
         )
+        map.cluster = ours
         if !dryRun { try await store(map, stored, cluster) }
         output.print(
             "map of generation \(map.generation) \(dryRun ? "would be stored" : "stored"): "

@@ -70,7 +70,7 @@ struct MoveView {
             json.field("total_bytes", total)
             json.field("bytes_per_second", progress?.bytesPerSecond ?? 0)
             json.field("lag_bytes", progress?.lagBytes)
-            json.field("pause_milliseconds", progress?.pauseMilliseconds)
+            json.field("pause_milliseconds", move.pauseMilliseconds ?? progress?.pauseMilliseconds)
             json.field("can_roll_back", move.canRollBack)
             json.field("digest", move.digest)
             json.field("undoing", move.undoing)

@@ -23,7 +23,6 @@ struct PlanDraft {
             PlanInput(
                 map: map,
                 weights: weights,
-                capacities: intent.weights,
                 drains: intent.drains,
                 pins: intent.pins,
                 isolated: intent.isolated
@@ -91,6 +90,7 @@ struct PlanDraft {
                 found += ShardFitness.objections(
                     to: facts,
                     as: shard.id,
+                    of: map.cluster,
                     isNew: false,
                     expectedBytes: incoming[shard.id] ?? 0
                 ).map { "\(shard.id): \($0)" }

@@ -29,19 +29,7 @@ struct ShardAdd: ClusterCommand {
     @Option(help: "How much it shall carry beside the others.")
     var weight = 1
 
-    @Option(help: ArgumentHelp("Name of the database on the server.", valueName: "name"))
-    var database = "tessera"
-
-    @Option(help: ArgumentHelp("Region of the shard.", valueName: "name"))
-    var region = "local"
-
-    @Option(
-        help: ArgumentHelp(
-            "Folder below which every module's Migrations folder lies, such as Sources.",
-            valueName: "folder"
-        )
-    )
-    var migrations: String
+    @OptionGroup var new: NewShardOptions
 
     @Flag(help: "Check everything, and change nothing.")
     var dryRun = false
@@ -51,7 +39,7 @@ struct ShardAdd: ClusterCommand {
 
     func run(on cluster: Cluster) async throws {
         let record = try record()
-        let files = try MigrationFile.load(from: migrations)
+        let files = try MigrationFile.load(from: new.migrations)
         let secrets = try cluster.secrets()
         let map = try await cluster.map()
         let isKnown = try check(record, against: map)
@@ -78,9 +66,6 @@ struct ShardAdd: ClusterCommand {
     }
 
     private func record() throws -> ShardRecord {
-        guard let region = Region(region) else {
-            throw Failure(.usage, "'\(region)' is not a region's name (a-z, 0-9 and -)")
-        }
         guard (1...Self.heaviest).contains(weight) else {
             throw Failure(.usage, "a weight is 1 to \(Self.heaviest)")
         }
@@ -90,11 +75,7 @@ struct ShardAdd: ClusterCommand {
                 "'\(shard)' is not a shard's name (a-z, 0-9 and -, a letter first)"
             )
         }
-        var record = try ShardRecord(
-            option: "\(shard)=\(address)",
-            database: database,
-            region: region
-        )
+        var record = try new.record("\(shard)=\(address)")
         record.weight = weight
         return record
     }
@@ -136,6 +117,7 @@ struct ShardAdd: ClusterCommand {
             ShardFitness.objections(
                 to: facts,
                 as: record.id,
+                of: map.cluster,
                 isNew: true,
                 expectedBytes: expectedBytes(record, map, secrets)
             ) + ShardFitness.schemaObjections(facts.migrations, files: files)

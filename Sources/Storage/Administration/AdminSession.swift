@@ -26,6 +26,9 @@ package final class AdminSession: @unchecked Sendable {
     /// Asked while the server is waited for: true ends the wait, and with it the session.
     package var isInterrupted: (@Sendable () -> Bool)?
 
+    /// Which server it is, and in which life, where whoever opened the session has asked (``serverLife()``).
+    package var server: String?
+
     /// The session ended in the middle of an answer, or lost its server.
     package private(set) var isBroken = false
 

@@ -17,30 +17,62 @@ package enum MapDecision: Equatable {
 
     /// Decides for the shards that the operator named. `found` holds what each shard's database says of
     /// itself, and nothing for a shard that was never set up. `restoredGeneration` must be higher than any
-    /// that a node may have seen; it is used when the stored map was lost.
+    /// that a node may have seen; it is used when the stored map was lost. `cluster` is the name that map and
+    /// shards have or get.
     package static func decide(
+        cluster: ClusterID? = nil,
         stored: ShardMap?,
         named: [ShardRecord],
         found: [ShardID: ShardOwnership],
         restoredGeneration: Int64
     ) throws(MapConflict) -> MapDecision {
         for shard in named {
-            if let identity = found[shard.id]?.identity, identity != shard.id.name {
-                throw MapConflict("the database given as \(shard.id) is shard \(identity)")
+            guard let seen = found[shard.id] else { continue }
+            if let cluster, let other = seen.cluster, other != cluster {
+                throw MapConflict(
+                    "the database given as \(shard.id) is shard \(seen.identity) of another Tessera "
+                        + "(cluster \(other), this is \(cluster)): give the right address, or an empty server"
+                )
+            }
+            if seen.identity != shard.id.name {
+                throw MapConflict("the database given as \(shard.id) is shard \(seen.identity)")
             }
         }
-        if let stored { return try against(stored, named: named, found: found) }
-        return .create(
-            try first(named: named, found: found, restoredGeneration: restoredGeneration)
-        )
+        if let stored {
+            return try against(stored, cluster: cluster, named: named, found: found)
+        }
+        var map = try first(named: named, found: found, restoredGeneration: restoredGeneration)
+        map.cluster = cluster
+        return .create(map)
+    }
+
+    /// The name that map and shards agree on; nil while none of them has one.
+    package static func knownCluster(
+        stored: ShardMap?,
+        found: [ShardID: ShardOwnership]
+    ) throws(MapConflict) -> ClusterID? {
+        if let cluster = stored?.cluster { return cluster }
+        let named = found.sorted { $0.key < $1.key }.compactMap { shard, seen in
+            seen.cluster.map { (shard: shard, cluster: $0) }
+        }
+        guard let first = named.first else { return nil }
+        if let other = named.first(where: { $0.cluster != first.cluster }) {
+            throw MapConflict(
+                "the databases given as \(first.shard) and \(other.shard) belong to different clusters "
+                    + "(\(first.cluster) and \(other.cluster)): give the shards of one"
+            )
+        }
+        return first.cluster
     }
 
     private static func against(
         _ stored: ShardMap,
+        cluster: ClusterID?,
         named: [ShardRecord],
         found: [ShardID: ShardOwnership]
     ) throws(MapConflict) -> MapDecision {
         var map = stored
+        map.cluster = stored.cluster ?? cluster
         for shard in named {
             guard let known = stored.shard(shard.id) else {
                 guard found[shard.id]?.owned.isEmpty ?? true else {

@@ -44,7 +44,7 @@ extension ShardSetup {
 
     private func readData(into facts: inout ShardFacts) throws(AdminError) {
         let session = try moverSession()
-        guard try session.value("SELECT to_regclass('control.shard')::text") != nil else {
+        guard let who = try session.identity() else {
             let tables = try session.value(
                 """
                 SELECT count(*) FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
@@ -55,7 +55,7 @@ extension ShardSetup {
             facts.strangeTables = tables.flatMap { Int($0) } ?? 0
             return
         }
-        facts.identity = try session.value("SELECT id FROM control.shard")
+        (facts.identity, facts.cluster) = (who.shard, who.cluster)
         let owned = try session.value(
             "SELECT count(*) FROM control.bucket_owner WHERE state NOT IN ('gone')"
         )

@@ -18,6 +18,7 @@ package struct ShardFacts: Sendable, Equatable {
 
     /// Nil for a database that does not exist, or was never set up.
     package var identity: String?
+    package var cluster: ClusterID?
     package var ownedBuckets: Int
     package var migrations: [MigrationPlan.Record]
 
@@ -64,6 +65,7 @@ package struct ShardFacts: Sendable, Equatable {
         self.unsafeSettings = unsafeSettings
         self.freeDiskBytes = freeDiskBytes
         self.identity = identity
+        cluster = nil
         self.ownedBuckets = ownedBuckets
         self.migrations = migrations
         self.strangeTables = strangeTables
@@ -87,6 +89,7 @@ package enum ShardFitness {
     package static func objections(
         to facts: ShardFacts,
         as id: ShardID,
+        of cluster: ClusterID? = nil,
         isNew: Bool,
         expectedBytes: Int64
     ) -> [String] {
@@ -118,6 +121,13 @@ package enum ShardFitness {
         found += facts.unsafeSettings.map {
             "\($0) is off, so that acknowledged writes may be lost: turn it on"
         }
+        if let cluster, let other = facts.cluster, other != cluster {
+            return found + [
+                "its database is shard \(facts.identity ?? "?") of another Tessera (cluster \(other), this is "
+                    + "\(cluster)): "
+                    + (isNew ? Self.otherServer : "correct the address with shardctl map import")
+            ]
+        }
         return found + (isNew ? newData(facts, id) : knownData(facts, id))
     }
 
@@ -147,8 +157,10 @@ package enum ShardFitness {
         return identity == id.name ? [] : ["its database says that it is shard \(identity)"]
     }
 
+    private static let otherServer = "give an empty server, or another --database"
+
     private static func newData(_ facts: ShardFacts, _ id: ShardID) -> [String] {
-        let empty = "give an empty server, or another --database"
+        let empty = Self.otherServer
         guard let identity = facts.identity else {
             return facts.strangeTables == 0
                 ? [] : ["its database has \(facts.strangeTables) tables of somebody else: \(empty)"]

@@ -3,6 +3,7 @@ import Sharding
 /// What an operator wants to know of one shard, as its own database tells it.
 package struct ShardInspection: Sendable {
     package let identity: String?
+    package let cluster: ClusterID?
     package let version: String
     package let isPrimary: Bool
     package let connections: Int
@@ -51,13 +52,14 @@ package struct ShardInspection: Sendable {
         ).compactMap(\.first).compactMap { $0 }
 
         guard try session.value("SELECT to_regclass('control.clock')::text") != nil else {
-            identity = nil
+            (identity, cluster) = (nil, nil)
             owners = [:]
             migrations = []
             clockAheadMilliseconds = 0
             return
         }
-        identity = try session.value("SELECT id FROM control.shard")
+        let who = try session.identity()
+        (identity, cluster) = (who?.shard, who?.cluster)
         owners = try Self.owners(session)
         migrations = try Migrator(session: session).recorded()
         let ahead = try session.value(
@@ -136,6 +138,11 @@ package struct ClusterFinding: Sendable, Equatable {
         newest: Set<String>
     ) -> [ClusterFinding] {
         var what: [String] = []
+        if let ours = map.cluster, let theirs = seen.cluster, ours != theirs {
+            what.append(
+                "its database belongs to another Tessera (cluster \(theirs), this is \(ours))"
+            )
+        }
         if seen.identity != shard.id.name {
             what.append(
                 seen.identity.map { "its database says that it is shard \($0)" }

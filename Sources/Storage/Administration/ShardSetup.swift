@@ -91,9 +91,7 @@ package struct ShardSetup {
         } catch let error where error.kind == .denied && error.description.contains("database") {
             return nil
         }
-        guard try session.value("SELECT to_regclass('control.shard')::text") != nil,
-            let identity = try session.value("SELECT id FROM control.shard")
-        else { return nil }
+        guard let who = try session.identity() else { return nil }
         let rows = try session.rows(
             "SELECT bucket, epoch FROM control.bucket_owner WHERE state = 'own' ORDER BY bucket"
         )
@@ -104,10 +102,11 @@ package struct ShardSetup {
             else { continue }
             owned[bucket] = Epoch(rawValue: epoch)
         }
-        return ShardOwnership(identity: identity, owned: owned)
+        return ShardOwnership(identity: who.shard, cluster: who.cluster, owned: owned)
     }
 
-    /// Records who the shard is and what it owns by `map`, on a database that has no owner rows yet.
+    /// Records who the shard is and what it owns by `map`, on a database that has no owner rows yet; on another one,
+    /// whose it is where it does not know.
     package func prepareOwnership(by map: ShardMap) throws {
         let session = try moverSession()
         let entries = BucketID.all.map { map[$0] }
@@ -115,8 +114,11 @@ package struct ShardSetup {
             try session.run(
                 "SET LOCAL lock_timeout = '10s'; SELECT pg_advisory_xact_lock(32343, 1)"
             )
-            guard try session.value("SELECT id FROM control.shard") == nil else { return }
-            try session.rows("INSERT INTO control.shard (id) VALUES ($1)", [shard.id.name])
+            if let known = try session.identity() { return try claim(known, for: map, session) }
+            try session.rows(
+                "INSERT INTO control.shard (id, cluster) VALUES ($1, $2)",
+                [shard.id.name, map.cluster?.text]
+            )
             try session.rows(
                 """
                 INSERT INTO control.bucket_owner (bucket, epoch, state, next_shard)
@@ -132,15 +134,68 @@ package struct ShardSetup {
             )
         }
     }
+
+    private func claim(_ known: ShardIdentity, for map: ShardMap, _ session: AdminSession) throws {
+        guard let cluster = map.cluster, known.cluster != cluster else { return }
+        if let other = known.cluster {
+            throw MapConflict(
+                "\(shard.id) has become a shard of another cluster meanwhile (\(other), this is \(cluster))"
+            )
+        }
+        try session.rows("UPDATE control.shard SET cluster = $1", [cluster.text])
+    }
+}
+
+/// Who a shard's own database says that it is.
+package struct ShardIdentity: Sendable, Equatable {
+    package let shard: String
+    /// Nil on a shard of before clusters had names.
+    package let cluster: ClusterID?
+
+    package init(shard: String, cluster: ClusterID?) {
+        self.shard = shard
+        self.cluster = cluster
+    }
+}
+
+extension AdminSession {
+    /// Nil for a database that was never set up.
+    package func identity() throws(AdminError) -> ShardIdentity? {
+        guard try value("SELECT to_regclass('control.shard')::text") != nil,
+            // As JSON, since a schema of before lacks the column.
+            let row = try rows(
+                "SELECT id, to_jsonb(s) ->> 'cluster' FROM control.shard AS s"
+            ).first, let shard = row[0]
+        else { return nil }
+        return ShardIdentity(shard: shard, cluster: row[1].flatMap { ClusterID($0) })
+    }
+}
+
+extension AdminSession {
+    /// System identifier and timeline: another one after each promotion, and on each other server. The same for as
+    /// long as a session with a primary lasts.
+    package func serverLife() throws(AdminError) -> String? {
+        try value(
+            """
+            SELECT system_identifier || '/' || CASE
+                WHEN pg_is_in_recovery() THEN 'standby'
+                ELSE substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)
+            END
+            FROM pg_control_system()
+            """
+        )
+    }
 }
 
 /// What a shard's own rows say about it.
 package struct ShardOwnership: Sendable, Equatable {
     package let identity: String
+    package let cluster: ClusterID?
     package let owned: [BucketID: Epoch]
 
-    package init(identity: String, owned: [BucketID: Epoch]) {
+    package init(identity: String, cluster: ClusterID? = nil, owned: [BucketID: Epoch]) {
         self.identity = identity
+        self.cluster = cluster
         self.owned = owned
     }
 }

@@ -40,6 +40,9 @@ package final class Database: @unchecked Sendable {
         package var mapsAdopted = 0
     }
 
+    /// Requests that wait for a bucket between two owners now.
+    package var heldCount: Int { held.count }
+
     package init(loop: EventLoop, map: ShardMap, settings: DatabaseSettings) {
         self.loop = loop
         self.settings = settings
@@ -265,7 +268,7 @@ package final class Database: @unchecked Sendable {
         loop.assertOnLoop()
         if let shard = known[id] { return shard }
         guard !isClosed, let record = routes.record(of: id) else { throw .unavailable }
-        var poolSettings = settings.pool(for: record)
+        var poolSettings = settings.pool(for: record, of: routes.map.cluster)
         poolSettings.readCheck = OwnerTable.check
         let shard = KnownShard(id: id, pool: PostgresPool(loop: loop, settings: poolSettings)) {
             [unowned self] in routes.learn($0, from: id)

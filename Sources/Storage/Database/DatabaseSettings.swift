@@ -34,7 +34,8 @@ package struct DatabaseSettings: Sendable {
         readConnections + writeConnections + exclusiveConnections
     }
 
-    func pool(for shard: ShardRecord) -> PostgresSettings {
+    /// Of a shard of that cluster; its database must say so where both know.
+    func pool(for shard: ShardRecord, of cluster: ClusterID?) -> PostgresSettings {
         var settings = PostgresSettings(
             hosts: shard.members.map { .init(name: $0.host, port: UInt16($0.port)) },
             database: shard.database,
@@ -45,7 +46,25 @@ package struct DatabaseSettings: Sendable {
         settings.readConnections = readConnections
         settings.writeConnections = writeConnections
         settings.exclusiveConnections = exclusiveConnections
+        let id = shard.id
+        // As JSON, since a schema of before lacks the column.
+        settings.identityCheck = IdentityCheck(
+            query: "SELECT id, to_jsonb(s) ->> 'cluster' FROM control.shard AS s"
+        ) { row in Self.objection(to: row, as: id, of: cluster) }
         adjust(&settings)
         return settings
+    }
+
+    private static func objection(
+        to row: [String?],
+        as shard: ShardID,
+        of cluster: ClusterID?
+    ) -> String? {
+        if let cluster, let other = row[1], other != cluster.text {
+            return
+                "the database belongs to another Tessera (cluster \(other.prefix(8)), this is \(cluster))"
+        }
+        guard let name = row[0], name != shard.name else { return nil }
+        return "the database says that it is shard \(name), not \(shard)"
     }
 }

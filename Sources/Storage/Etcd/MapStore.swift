@@ -40,6 +40,25 @@ package struct MapStore: Sendable {
         return try await etcd.put(key, Array(map.text.utf8), expecting: expectation) != nil
     }
 
+    private static let clusterKey = "/tessera/cluster"
+
+    /// The name that the cluster has, or gets now: whoever comes first says which.
+    package func cluster(orDraw proposed: ClusterID) async throws -> ClusterID {
+        if let known = try await knownCluster() { return known }
+        let text = Array(proposed.text.utf8)
+        if try await etcd.put(Self.clusterKey, text, expecting: .absent) != nil { return proposed }
+        return try await knownCluster() ?? proposed
+    }
+
+    /// Nil before the first `shardctl init`, and when etcd has lost it.
+    package func knownCluster() async throws -> ClusterID? {
+        guard let entry = try await etcd.get(Self.clusterKey) else { return nil }
+        guard let id = entry.text.flatMap({ ClusterID($0) }) else {
+            throw ShardMapError("\(Self.clusterKey) in etcd is not a cluster's name")
+        }
+        return id
+    }
+
     static func map(of entry: EtcdEntry) throws(ShardMapError) -> ShardMap {
         guard let text = entry.text else { throw ShardMapError("the stored map is not UTF-8") }
         return try ShardMap(text: text)

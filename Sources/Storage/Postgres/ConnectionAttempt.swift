@@ -22,6 +22,8 @@ final class ConnectionAttempt {
     private var receiver: NoticeReceiver?
     private var poll: SocketPoll?
     private var timer: LoopTimer?
+    private var isAsking = false
+    private var objection: String?
 
     init(
         loop: EventLoop,
@@ -94,14 +96,52 @@ final class ConnectionAttempt {
 
     private func step() {
         poll.take()?.close()
+        if isAsking { return hear() }
         switch PQconnectPoll(connection) {
         case PGRES_POLLING_READING: watch(SocketPoll.readable)
         case PGRES_POLLING_WRITING: watch(SocketPoll.writable)
-        case PGRES_POLLING_OK:
-            let made = connection.take()!
-            end(.connected(made, receiver!))
+        case PGRES_POLLING_OK: ask()
         default: end(.failed(failureText))
         }
+    }
+
+    // MARK: Who is there
+
+    private func ask() {
+        guard let check = settings.identityCheck else { return succeed() }
+        // The question is shorter than any socket's buffer, so one flush sends it.
+        guard PQsetnonblocking(connection, 1) == 0, PQsendQuery(connection, check.query) == 1,
+            PQflush(connection) == 0
+        else { return end(.failed(failureText)) }
+        isAsking = true
+        watch(SocketPoll.readable)
+    }
+
+    private func hear() {
+        guard PQconsumeInput(connection) == 1 else { return end(.failed(failureText)) }
+        while PQisBusy(connection) == 0 {
+            guard let result = PQgetResult(connection) else {
+                return objection.map { end(.failed($0)) } ?? succeed()
+            }
+            objection = objection ?? objection(to: result)
+            PQclear(result)
+        }
+        watch(SocketPoll.readable)
+    }
+
+    private func objection(to result: OpaquePointer) -> String? {
+        guard PQresultStatus(result) == PGRES_TUPLES_OK else { return failureText }
+        guard PQntuples(result) > 0 else { return nil }
+        let row = (0..<PQnfields(result)).map { column in
+            PQgetisnull(result, 0, column) == 1
+                ? nil : String(cString: PQgetvalue(result, 0, column))
+        }
+        return settings.identityCheck?.objection(row)
+    }
+
+    private func succeed() {
+        let made = connection.take()!
+        end(.connected(made, receiver!))
     }
 
     private var failureText: String {

@@ -51,6 +51,9 @@ package struct PostgresSettings: Sendable {
     /// Bytes that one row of COPY input or output may buffer in a connection.
     package var copyBufferBytes = 1 << 20
 
+    /// Asked of each new connection before anything else is sent on it.
+    package var identityCheck: IdentityCheck?
+
     /// What the server and the connections have to say; for the log.
     package var onEvent: (@Sendable (PostgresEvent) -> Void)?
 
@@ -67,6 +70,19 @@ package struct PostgresSettings: Sendable {
         self.user = user
         self.password = password
         self.applicationName = applicationName
+    }
+}
+
+/// How a connection finds out that it has reached the server which it was meant for.
+package struct IdentityCheck: Sendable {
+    /// Without parameters.
+    package let query: String
+    /// Why a server with this first row is the wrong one; nil for the right one.
+    package let objection: @Sendable ([String?]) -> String?
+
+    package init(query: String, objection: @escaping @Sendable ([String?]) -> String?) {
+        self.query = query
+        self.objection = objection
     }
 }
 

@@ -124,8 +124,16 @@ package struct ShardMap: Hashable, Sendable {
     /// In order of their ids.
     package private(set) var shards: [ShardRecord]
 
+    /// Whose map it is; nil in one of before clusters had names.
+    package var cluster: ClusterID?
+
     /// Every bucket has an entry, and every entry's shard has a record.
-    package init(generation: Int64, entries: [Entry], shards: [ShardRecord]) throws(ShardMapError) {
+    package init(
+        generation: Int64,
+        entries: [Entry],
+        shards: [ShardRecord],
+        cluster: ClusterID? = nil
+    ) throws(ShardMapError) {
         guard generation > 0 else {
             throw ShardMapError("generation \(generation) is not positive")
         }
@@ -141,6 +149,12 @@ package struct ShardMap: Hashable, Sendable {
         self.generation = generation
         self.entries = entries
         self.shards = shards
+        self.cluster = cluster
+    }
+
+    /// Whether the other map may be of the same cluster.
+    package func isOfSameCluster(as other: ShardMap) -> Bool {
+        cluster == nil || other.cluster == nil || cluster == other.cluster
     }
 
     package subscript(bucket: BucketID) -> Entry {

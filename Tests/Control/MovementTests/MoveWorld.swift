@@ -54,13 +54,17 @@ struct MoveWorld: Sendable {
     func shard(_ id: ShardID) -> TestShard { id == source.record.id ? source : target }
 
     /// A driver as a coordinator has one; each has its own sessions.
-    func driver(_ adjust: (inout MoveDriverSettings) -> Void = { _ in }) -> MoveDriver {
+    func driver(
+        of cluster: ClusterID? = nil,
+        _ adjust: (inout MoveDriverSettings) -> Void = { _ in }
+    ) -> MoveDriver {
         var settings = MoveDriverSettings(password: source.server.password)
         adjust(&settings)
         let records = self.records
         return MoveDriver(
             settings: settings,
-            offload: Offload(threads: 4, queueLimit: 64, name: "move")
+            offload: Offload(threads: 4, queueLimit: 64, name: "move"),
+            cluster: { cluster }
         ) { id in records.value[id] }
     }
 

@@ -6,9 +6,12 @@ import Testing
 
 @Suite(.serialized)
 struct PrecheckTests {
+    private static let cluster = ClusterID(String(repeating: "a", count: 32))!
+
     private func answer(_ world: MoveWorld, _ spec: MoveSpec? = nil) async -> String {
         do {
-            return "\(try await world.driver().perform(.precheck, of: spec ?? world.spec))"
+            let driver = world.driver(of: Self.cluster)
+            return "\(try await driver.perform(.precheck, of: spec ?? world.spec))"
         } catch {
             return "\(error)"
         }
@@ -24,6 +27,11 @@ struct PrecheckTests {
             (
                 false, "UPDATE control.shard SET id = 's9'", "UPDATE control.shard SET id = 's2'",
                 "s2: its database says that it is shard s9"
+            ),
+            (
+                false, "UPDATE control.shard SET cluster = repeat('b', 32)",
+                "UPDATE control.shard SET cluster = repeat('a', 32)",
+                "s2: its database belongs to another Tessera (cluster bbbbbbbb, this is aaaaaaaa)"
             ),
             (
                 false, "ALTER TABLE feed.entry ADD COLUMN more integer",

@@ -49,6 +49,39 @@ struct MapDecisionTests {
         #expect(map.generation == 99)
     }
 
+    @Test func `a cluster gets a name, keeps it, and takes no other one's shards`() throws {
+        let (ours, theirs) = (cluster("a"), cluster("b"))
+        let nameless = try Placement.firstMap(shards: four)
+        var named = nameless
+        named.cluster = ours
+        var found = ownership(nameless)
+
+        #expect(try decide(cluster: ours, named: four) == .create(named))
+        let taken = try decide(cluster: ours, stored: nameless, named: four, found: found).map
+        #expect(taken.cluster == ours && taken.generation == 2)
+        #expect(
+            try decide(cluster: ours, stored: named, named: four, found: found) == .keep(named)
+        )
+        #expect(try MapDecision.knownCluster(stored: nil, found: found) == nil)
+
+        let s2 = four[1].id
+        found[s2] = ShardOwnership(identity: "s2", cluster: theirs, owned: found[s2]!.owned)
+        #expect(try MapDecision.knownCluster(stored: nil, found: found) == theirs)
+        #expect(try MapDecision.knownCluster(stored: named, found: found) == ours)
+        let conflict = #expect(throws: MapConflict.self) {
+            try decide(cluster: ours, stored: named, named: four, found: found)
+        }
+        #expect(conflict?.description.contains("s2 is shard s2 of another Tessera") == true)
+        found[four[0].id] = ShardOwnership(identity: "s1", cluster: ours, owned: [:])
+        #expect(throws: MapConflict.self) {
+            try MapDecision.knownCluster(stored: nil, found: found)
+        }
+    }
+
+    private func cluster(_ digit: Character) -> ClusterID {
+        ClusterID(String(repeating: digit, count: 32))!
+    }
+
     @Test func `contradictions are refused`() throws {
         let first = try Placement.firstMap(shards: four)
         let full = ownership(first)
@@ -74,11 +107,18 @@ struct MapDecisionTests {
     }
 
     private func decide(
+        cluster: ClusterID? = nil,
         stored: ShardMap? = nil,
         named: [ShardRecord],
         found: [ShardID: ShardOwnership] = [:]
     ) throws -> MapDecision {
-        try .decide(stored: stored, named: named, found: found, restoredGeneration: 99)
+        try .decide(
+            cluster: cluster,
+            stored: stored,
+            named: named,
+            found: found,
+            restoredGeneration: 99
+        )
     }
 
     private func ownership(

@@ -32,6 +32,9 @@ struct ShardFitnessTests {
         Lack("SQL_ASCII") { $0.encoding = "SQL_ASCII" },
         Lack("fsync is off") { $0.unsafeSettings = ["fsync"] },
         Lack("is shard s9 of some cluster") { $0.identity = "s9" },
+        Lack("is shard s5 of another Tessera (cluster bbbbbbbb, this is aaaaaaaa)") {
+            ($0.identity, $0.cluster) = ("s5", ClusterID(String(repeating: "b", count: 32)))
+        },
         Lack("owns 12 buckets") { ($0.identity, $0.ownedBuckets) = ("s5", 12) },
         Lack("3 tables of somebody else") { $0.strangeTables = 3 },
     ]
@@ -84,7 +87,13 @@ struct ShardFitnessTests {
     }
 
     private func objections(_ facts: ShardFacts) -> [String] {
-        ShardFitness.objections(to: facts, as: s5, isNew: true, expectedBytes: 1_000_000_000)
+        ShardFitness.objections(
+            to: facts,
+            as: s5,
+            of: ClusterID(String(repeating: "a", count: 32)),
+            isNew: true,
+            expectedBytes: 1_000_000_000
+        )
     }
 
     private func facts() -> ShardFacts {

@@ -5,6 +5,8 @@ struct ShardMapTests {
     @Test func `a map reads back as it was written`() throws {
         var map = try Placement.firstMap(shards: shards(5))
         map.generation = 12
+        #expect(try ShardMap(text: map.text) == map)
+        map.cluster = ClusterID(String(repeating: "7", count: 32))
         map[BucketID.all[3]].closed = true
         map[BucketID.all[4]].epoch = Epoch(rawValue: 9)
         map.put(
