@@ -32,6 +32,8 @@ package struct BucketMove: Sendable, Equatable {
     package internal(set) var undoing: String?
     /// The move that rolls this one back.
     package internal(set) var handedTo: MoveID?
+    /// From the first try of the last fence to the activation, as the coordinator that did both measured it.
+    package var pauseMilliseconds: Double?
     /// The part of the retention that is over.
     package internal(set) var retained: Duration = .zero
     /// The last thing that went wrong; nil once the move has come further.

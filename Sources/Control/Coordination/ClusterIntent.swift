@@ -14,8 +14,6 @@ package struct ClusterIntent: Sendable, Equatable {
     package var drains: Set<ShardID> = []
     /// Shards whose record is to go, once they are empty.
     package var removals: Set<ShardID> = []
-    /// Shares that differ from the record's.
-    package var weights: [ShardID: Int] = [:]
     /// Buckets that stay where the operator says.
     package var pins: [BucketID: ShardID] = [:]
     /// Buckets that have a shard for themselves and are closed to new users.
@@ -35,13 +33,6 @@ extension ClusterIntent: JSONEncodable {
             json.field("paused", paused)
             json.field("drains", drains.sorted().map(\.name))
             json.field("removals", removals.sorted().map(\.name))
-            json.key("weights")
-            json.object { json in
-                for (shard, weight) in weights.sorted(by: { $0.key < $1.key }) {
-                    json.key(shard.name)
-                    json.int(weight)
-                }
-            }
             write(pins, named: "pins", to: &json)
             write(isolated, named: "isolated", to: &json)
             json.field("aborts", aborts.sorted().map(\.description))
@@ -75,12 +66,6 @@ extension ClusterIntent: JSONEncodable {
         removals = Set(try Self.list(json["removals"]) { ShardID($0) })
         aborts = Set(try Self.list(json["aborts"]) { MoveID($0) })
         rollbacks = Set(try Self.list(json["rollbacks"]) { MoveID($0) })
-        for (name, value) in json["weights"]?.object ?? [] {
-            guard let shard = ShardID(name), let weight = value.int, weight >= 0 else {
-                throw CodecError("\(name) has no weight that can be")
-            }
-            weights[shard] = weight
-        }
         pins = try Self.places(json["pins"])
         isolated = try Self.places(json["isolated"])
         approved = json["approved"]?.string

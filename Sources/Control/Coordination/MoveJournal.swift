@@ -31,6 +31,7 @@ extension BucketMove: JSONEncodable {
             json.field("bytes", bytes)
             json.field("hasReverse", hasReverse)
             json.field("retainedSeconds", retained.components.seconds)
+            if let pauseMilliseconds { json.field("pauseMilliseconds", pauseMilliseconds) }
             if let digest { json.field("digest", digest) }
             if let undoing { json.field("undoing", undoing) }
             if let handedTo { json.field("handedTo", handedTo.description) }
@@ -61,6 +62,7 @@ extension BucketMove: JSONEncodable {
         bytes = json["bytes"]?.int64 ?? 0
         hasReverse = json["hasReverse"]?.bool ?? false
         retained = .seconds(json["retainedSeconds"]?.int64 ?? 0)
+        pauseMilliseconds = json["pauseMilliseconds"]?.double
         digest = json["digest"]?.string
         undoing = json["undoing"]?.string
         handedTo = json["handedTo"]?.string.flatMap { MoveID($0) }

@@ -43,6 +43,23 @@ package struct MoveSchedule: Sendable {
         targets[target, default: 0] += 1
     }
 
+    /// Moves whose way back must be closed, since a shard keeps only the newest few open: each holds a replication slot
+    /// and a worker, and with them the log that has not been read.
+    package static func surplus(among moves: [BucketMove], perShard limit: Int) -> [MoveID] {
+        var kept: [ShardID: Int] = [:]
+        var surplus: [MoveID] = []
+        for move in moves.sorted(by: { $0.spec.id > $1.spec.id })
+        where move.step == .reverseSync && move.handedTo == nil {
+            let ends = [move.spec.source, move.spec.target]
+            if ends.contains(where: { kept[$0, default: 0] >= limit }) {
+                surplus.append(move.spec.id)
+            } else {
+                for end in ends { kept[end, default: 0] += 1 }
+            }
+        }
+        return surplus
+    }
+
     /// The steps that start now, in their order; they count as running from here on.
     package mutating func start(_ steps: some Sequence<Plan.Step>) -> [Plan.Step] {
         var started: [Plan.Step] = []

@@ -20,8 +20,6 @@ package struct PlanInput: Sendable, Equatable {
     package var map: ShardMap
     /// One for each bucket, in order.
     package var weights: [BucketWeight]
-    /// Shares that differ from the record's; 0 takes none.
-    package var capacities: [ShardID: Int]
     package var drains: Set<ShardID>
     package var pins: [BucketID: ShardID]
     package var isolated: [BucketID: ShardID]
@@ -29,14 +27,12 @@ package struct PlanInput: Sendable, Equatable {
     package init(
         map: ShardMap,
         weights: [BucketWeight]? = nil,
-        capacities: [ShardID: Int] = [:],
         drains: Set<ShardID> = [],
         pins: [BucketID: ShardID] = [:],
         isolated: [BucketID: ShardID] = [:]
     ) {
         self.map = map
         self.weights = weights ?? Array(repeating: BucketWeight(bytes: 1), count: BucketID.count)
-        self.capacities = capacities
         self.drains = drains
         self.pins = pins
         self.isolated = isolated

@@ -36,7 +36,7 @@ struct RegionBalance {
             guard shard.region == region, !input.drains.contains(shard.id),
                 !lonely.contains(shard.id)
             else { return 0 }
-            return Double(max(0, input.capacities[shard.id] ?? shard.weight))
+            return Double(shard.weight)
         }
         let all = capacities.reduce(0, +)
         if all > 0 { for place in capacities.indices { capacities[place] /= all } }

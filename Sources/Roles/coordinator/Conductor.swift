@@ -31,6 +31,8 @@ final class Conductor: @unchecked Sendable {
     private var known: [MoveID: BucketMove] = [:]
     private var plan: PlanRecord?
     private var isOver = false
+    /// Something has ended that others may have waited for.
+    private let news: LoopSignal
 
     init(
         etcd: EtcdClient,
@@ -47,6 +49,7 @@ final class Conductor: @unchecked Sendable {
         self.workshop = workshop
         self.instruments = instruments
         self.log = log
+        news = LoopSignal(loop: etcd.loop)
         moves = MoveStore(etcd: etcd)
         intents = IntentStore(etcd: etcd)
         progress = ProgressBoard(
@@ -73,7 +76,7 @@ final class Conductor: @unchecked Sendable {
             try await takeUp()
             while !Task.isCancelled && !isOver {
                 try await look()
-                try await loop.sleep(for: Self.lookInterval)
+                await news.wait(atMost: Self.lookInterval)
             }
         } catch {
             await stop()
@@ -125,6 +128,7 @@ final class Conductor: @unchecked Sendable {
             } catch {
                 // The term is over; the successor takes the move up from the journal.
                 self.isOver = true
+                self.news.give()
             }
         }
     }
@@ -134,6 +138,7 @@ final class Conductor: @unchecked Sendable {
         known[id] = move
         runners[id] = nil
         tasks[id] = nil
+        news.give()
         instruments.ended(move)
         instruments.active.set(Double(runners.count))
         log.notice(
@@ -187,6 +192,10 @@ final class Conductor: @unchecked Sendable {
             runners[id]?.tell(.abortAsked(reason: "by the operator"))
         }
         endRetentions(of: intent.removals)
+        let open = runners.values.map(\.move)
+        for id in MoveSchedule.surplus(among: open, perShard: settings.retainedPerShard) {
+            runners[id]?.tell(.retireAsked)
+        }
         try await rollBack(intent)
         try await forgetWishes(intent)
         guard !intent.paused, let plan, plan.fingerprint == intent.approved else { return }

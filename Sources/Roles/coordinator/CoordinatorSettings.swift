@@ -33,8 +33,14 @@ struct CoordinatorSettings: Sendable {
         Setting(
             "moves.retention_seconds",
             .integer(0...2_592_000),
-            default: "0",
+            default: "3600",
             "How long the old owner is kept up to date for a rollback; 0 cleans it up at once."
+        ),
+        Setting(
+            "moves.retained_per_shard",
+            .integer(1...64),
+            default: "2",
+            "Moves of a shard that can be rolled back at a time, the newest: each holds a slot and a worker."
         ),
     ]
 
@@ -67,6 +73,8 @@ struct CoordinatorSettings: Sendable {
             perTarget: values.integer("moves.per_target")
         )
     }
+
+    var retainedPerShard: Int { values.integer("moves.retained_per_shard") }
 
     var policy: MovePolicy {
         var policy = MovePolicy()

@@ -162,6 +162,7 @@ final class MoveRunner: @unchecked Sendable {
             }
         }
         guard let took = pause.ends(work) else { return }
+        move.pauseMilliseconds = took
         around.progress.change(move.spec.id) { $0.pauseMilliseconds = took }
         around.log.notice(
             "activated",

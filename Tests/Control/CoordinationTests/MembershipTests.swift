@@ -49,7 +49,6 @@ struct MembershipTests {
         intent.paused = true
         intent.drains = [id]
         intent.removals = [id]
-        intent.weights = [id: 3]
         intent.pins = [BucketID.all[7]: id]
         intent.isolated = [BucketID.all[9]: id]
         intent.aborts = [MoveID(number: 4)!]

@@ -50,6 +50,26 @@ struct MoveScheduleTests {
         #expect(schedule.start([step(1, 2, 6)]).count == 1)
     }
 
+    @Test func `only the newest ways back of a shard stay open`() {
+        func open(_ number: Int64, _ source: Int, _ target: Int) -> BucketMove {
+            let spec = MoveSpec(
+                id: MoveID(number: number)!,
+                source: shard(source).id,
+                target: shard(target).id,
+                buckets: [BucketID.all[Int(number)]]
+            )!
+            var run = MoveRun(BucketMove(spec: spec))
+            run.run(until: "measureReverse")
+            return run.move
+        }
+        let moves = [open(1, 1, 2), open(2, 1, 3), open(3, 1, 4), open(4, 5, 6)]
+        let names = (1...2).map { MoveID(number: $0)! }
+
+        #expect(MoveSchedule.surplus(among: moves, perShard: 3).isEmpty)
+        #expect(MoveSchedule.surplus(among: moves, perShard: 2) == [names[0]])
+        #expect(MoveSchedule.surplus(among: moves, perShard: 1) == [names[1], names[0]])
+    }
+
     @Test func `neighbours in a plan have different shards where they can`() throws {
         var map = try Placement.firstMap(shards: shards(4))
         map.put(shard(5))
