@@ -100,7 +100,7 @@ stage_build() {
 
 # The Swift suites that start servers of their own: PostgreSQL, memcached, etcd.
 SERVER_SUITES='^(Accounts|Administration|Counters|Database|Etcd|Feed|Graph|Jobs|Media|Memcache|Postgres|Posts'
-SERVER_SUITES+='|ServiceKit)Tests\.'
+SERVER_SUITES+='|ServiceKit|worker)Tests\.'
 # Those that need several servers, a few tests at a time.
 MOVE_SUITES='^(shardctl|Journals|Movement)Tests\.'
 

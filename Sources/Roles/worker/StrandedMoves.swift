@@ -19,6 +19,7 @@ final class StrandedMoves: @unchecked Sendable {
     private let database: Database
     private let ended: Counter
     private let log: Logger
+    private let now: () -> UInt64
 
     /// When each attempt was first seen, in milliseconds of the loop's clock.
     private var firstSeen: [ShardID: [Sighting: UInt64]] = [:]
@@ -28,9 +29,16 @@ final class StrandedMoves: @unchecked Sendable {
         let state: OwnerRow.State
     }
 
-    init(database: Database, metrics: MetricsRegistry, log: Logger) {
+    /// `now` gives milliseconds of one clock; the loop's where none is given.
+    init(
+        database: Database,
+        metrics: MetricsRegistry,
+        log: Logger,
+        now: (() -> UInt64)? = nil
+    ) {
         self.database = database
         self.log = log
+        self.now = now ?? { [loop = database.loop] in loop.milliseconds }
         ended = metrics.counter(
             "tessera_stranded_moves_total",
             help: "Attempts to move buckets that a worker ended for want of a coordinator."
@@ -48,7 +56,7 @@ final class StrandedMoves: @unchecked Sendable {
             """,
             onShard: shard
         )
-        let now = database.loop.milliseconds
+        let now = now()
         let groups = Dictionary(grouping: rows) {
             Sighting(attempt: $0.row.attempt ?? "", state: $0.row.state)
         }

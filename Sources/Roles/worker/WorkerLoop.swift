@@ -46,6 +46,7 @@ final class WorkerLoop: @unchecked Sendable {
         self.database = database
         cache = pools.client(on: loop)
         CacheMetrics.register(cache, in: metrics)
+        DatabaseMetrics.register(database, in: metrics)
         let posts = PostsService(
             database: database,
             cache: cache,

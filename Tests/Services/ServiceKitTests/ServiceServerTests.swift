@@ -47,6 +47,9 @@ import Testing
         endpoint("/open", .open), endpoint("/maybe", .optionalUser), endpoint("/app", .app()),
         endpoint("/read", .user(["read:accounts"])), endpoint("/write", .user(["write:media"])),
         endpoint("/down", .open) { _ in throw DatabaseError.unavailable },
+        endpoint("/moving", .open) { _ in
+            throw DatabaseError.fenced(bucket: 7, hint: "bucket=7 state=fenced epoch=1 next=s2")
+        },
         endpoint("/unknown", .open) { _ in throw DatabaseError.outcomeUnknown },
         endpoint("/bug", .open) { _ in
             throw DatabaseError.query(sqlstate: "XX000", message: "secret row")
@@ -85,7 +88,8 @@ import Testing
         ("/maybe", "Bearer forged", 401), ("/maybe", "Basic dXNlcg==", 401),
         ("/app", "Bearer app", 200), ("/app", nil, 401), ("/read", "bearer  user", 200),
         ("/read", "Bearer app", 422), ("/read", nil, 401), ("/write", "Bearer user", 403),
-        ("/nothing", nil, 404), ("/down", nil, 503), ("/unknown", nil, 503), ("/bug", nil, 500),
+        ("/nothing", nil, 404), ("/down", nil, 503), ("/moving", nil, 503),
+        ("/unknown", nil, 503), ("/bug", nil, 500),
         ("/oauth", nil, 400),
     ])
     func `lets in whom the endpoint is for`(path: String, token: String?, status: Int) async throws
