@@ -53,6 +53,7 @@ final class NodeLoop: @unchecked Sendable {
         self.database = database
         cache = pools.client(on: loop)
         CacheMetrics.register(cache, in: shared.metrics)
+        DatabaseMetrics.register(database, in: shared.metrics)
 
         let media = MediaService(
             database: database,

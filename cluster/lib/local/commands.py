@@ -12,6 +12,9 @@ from .layout import Layout, Settings, database_home, state_folder
 from .processes import Supervisor
 
 LOG_LINES = 100
+# What says that a folder is a cluster's state, and where the rest of it is: deleted last, so that a destroy which was
+# interrupted can be run again.
+LAST_FILES = ("settings.json", "database-home", "lock")
 
 
 def down():
@@ -35,7 +38,7 @@ def destroy():
     home = state_folder()
     if not (home / "settings.json").exists() and any(home.iterdir()):
         known = {"lock", "checkout", "packages.log", "build.log", "secrets", "tls", "shards",
-                 "logs", "config", "bin", "etcd", "objects", "run", "map", "database-home"}
+                 "logs", "config", "bin", "etcd", "objects", "run", "map", "database-home", "rebalance.json", "man"}
         strangers = sorted(path.name for path in home.iterdir() if path.name not in known)
         if strangers:
             raise Failure(f"{home} does not look like a cluster's state (there is {strangers[0]});"
@@ -44,8 +47,13 @@ def destroy():
     layout = Layout(settings, home)
     if Supervisor(layout).alive:
         down()
-    for folder in {database_home(home), layout.run, home}:
-        shutil.rmtree(folder, ignore_errors=True)
+    for path in (database_home(home), layout.run, *home.iterdir()):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name not in LAST_FILES:
+            path.unlink(missing_ok=True)
+    if not any(path.name not in LAST_FILES for path in home.iterdir()) and not database_home(home).exists():
+        shutil.rmtree(home, ignore_errors=True)
     if home.exists():
         raise Failure(f"not all of {home} could be deleted; some files belong to somebody else")
     step(f"{home} is deleted")

@@ -2,7 +2,7 @@
 import errno
 import os
 
-from . import accounts, balancer, budget, catalog, folders, nodes, ports, rebalance, shards
+from . import accounts, balancer, budget, catalog, folders, manual, nodes, pools, ports, rebalance, shards
 from .console import Failure, step
 from .layout import CHECKOUT, Layout, Settings, state_folder
 from .processes import Supervisor, wait_for
@@ -87,6 +87,8 @@ def _create(layout):
     changed = folders.install_binaries(layout, folders.build_folder(CHECKOUT))
     if changed:
         step(f"binaries installed: {', '.join(changed)}")
+    if "shardctl" in changed:
+        manual.write(layout)
 
 
 def _start_infrastructure(layout, supervisor):
@@ -118,6 +120,9 @@ def _prepare_map(layout, kept):
     ran = sum(": ran " in line for line in done)
     if ran:
         step(f"shardctl migrate: {ran} migrations on {len(layout.shards)} shards")
+    stored = pools.register(layout, is_new=not kept)
+    if stored:
+        step(f"shardctl pool init: {', '.join(stored)}")
 
 
 def _rebuild_map(layout):
