@@ -90,7 +90,8 @@ def at_rate(frame, cluster, tokens, writers, readers, rate, number):
         at += chooser.expovariate(rate)
     watched = [chooser.choice([r for r in readers if cluster.owners[world.bucket_of(r)] == shard])
                for shard in cluster.shards]
-    seen, measured = watch(cluster, watched, Generator(frame).open(cluster.port, plan), len(due))
+    seen, measured = watch(
+        cluster, watched, lambda: Generator(frame).open(cluster.port, plan), len(due))
     began_ms = (measured.start + time.time() - time.monotonic()) * 1000
     numbers = {}
     for shard in cluster.shards:
@@ -102,7 +103,7 @@ def at_rate(frame, cluster, tokens, writers, readers, rate, number):
             for entries in seen for post, at_ms in entries.items() if post in numbers], measured
 
 
-def watch(cluster, readers, running, posts):
+def watch(cluster, readers, begin, posts):
     """When each entry was there, by the shard's clock: post -> milliseconds, for each of the readers."""
     prompts = [Prompt(cluster, shard) for shard in cluster.shards]
     columns = "coalesce(array_agg(post_id), '{}'), extract(epoch FROM clock_timestamp())"
@@ -110,7 +111,8 @@ def watch(cluster, readers, running, posts):
     known = [set(_posts(prompt.ask(f"SELECT {columns} FROM feed.entry WHERE {where}"))[0])
              for prompt, where in zip(prompts, wheres)]
     floors, seen = [max(posts, default=0) for posts in known], [{} for _ in readers]
-    deadline, measured = None, None
+    # What is there before the first post is sent is none of these.
+    running, deadline, measured = begin(), None, None
     while any(len(entries) < posts for entries in seen):
         for prompt, where, floor, entries in zip(prompts, wheres, floors, seen):
             found, now = _posts(prompt.ask(
