@@ -170,6 +170,10 @@ let package = Package(
                 "Settings", "Sharding",
             ]
         ),
+        storage(
+            "Pages",
+            ["Database", "EventLoops", "Memcache", "Metrics", "Postgres", "Sharding"]
+        ),
         storage("Postgres", ["CLibpq", "CLibuv", "EventLoops", "Sharding"]),
         storage(
             "Interactions",
@@ -203,15 +207,15 @@ let package = Package(
         service(
             "Feed",
             [
-                "Contracts", "Database", "EventLoops", "HTTP", "JSON", "Jobs", "Postgres",
-                "ServiceKit", "Sharding", logging,
+                "Contracts", "Database", "EventLoops", "HTTP", "Interactions", "JSON", "Jobs",
+                "Pages", "Postgres", "ServiceKit", "Sharding", logging,
             ],
             exclude: ["Migrations"]
         ),
         service(
             "Graph",
             [
-                "Contracts", "Counters", "Database", "HTTP", "JSON", "Jobs", "Postgres",
+                "Contracts", "Counters", "Database", "HTTP", "JSON", "Jobs", "Pages", "Postgres",
                 "ServiceKit", "Sharding",
             ],
             exclude: ["Migrations"]
@@ -220,9 +224,8 @@ let package = Package(
         service(
             "Posts",
             [
-                "Contracts", "Counters", "Database", "EventLoops", "HTTP", "JSON", "Jobs",
-                "Memcache",
-                "Postgres", "ServiceKit", "Sharding",
+                "Contracts", "Counters", "Database", "EventLoops", "HTTP", "Interactions", "JSON",
+                "Jobs", "Memcache", "Pages", "Postgres", "ServiceKit", "Sharding",
             ],
             exclude: ["Migrations"]
         ),
@@ -237,8 +240,8 @@ let package = Package(
         service(
             "ServiceKit",
             [
-                "Contracts", "Crypto", "Database", "EventLoops", "HTTP", "JSON", "Logs", "Metrics",
-                "Postgres", "Sharding", logging,
+                "Contracts", "Crypto", "Database", "EventLoops", "HTTP", "Interactions", "JSON",
+                "Logs", "Metrics", "Pages", "Postgres", "Sharding", logging,
             ],
             exclude: ["Migrations"]
         ),
@@ -249,8 +252,8 @@ let package = Package(
             [
                 "Accounts", "Contracts", "Crypto", "Database", "Etcd", "EventLoops", "Feed",
                 "Graph", "HTTP", "Instance", "Interactions", "JSON", "Logs", "Media", "Memcache",
-                "Metrics", "Objects", "Postgres", "Posts", "Processes", "Ranking", "Search",
-                "ServiceKit", "Settings", "Sharding", logging,
+                "Metrics", "Objects", "Pages", "Postgres", "Posts", "Processes", "Ranking",
+                "Search", "ServiceKit", "Settings", "Sharding", logging,
             ]
         ),
         service(
@@ -281,8 +284,8 @@ let package = Package(
             [
                 "Accounts", "Contracts", "Coordination", "Counters", "Database", "Etcd",
                 "EventLoops", "Feed", "Graph", "Interactions", "Jobs", "Media", "Memcache",
-                "Metrics", "Objects", "Posts", "Postgres", "Processes", "ServiceKit", "Settings",
-                "Sharding", logging,
+                "Metrics", "Objects", "Pages", "Posts", "Postgres", "Processes", "ServiceKit",
+                "Settings", "Sharding", logging,
             ]
         ),
 
@@ -433,6 +436,7 @@ let package = Package(
             "Race",
             [
                 "Accounts", "Contracts", "Feed", "Graph", "Jobs", "PoolSimulation", "Sharding",
+                "Accounts", "Contracts", "Feed", "Graph", "Jobs", "Memcache", "Pages", "Sharding",
                 "Simulation",
             ]
         ),
@@ -448,6 +452,14 @@ let package = Package(
             "Storage",
             "Memcache",
             ["Etcd", "EventLoops", "Memcache", "Metrics", "Sharding", "TestSupport"]
+        ),
+        tests(
+            "Storage",
+            "Pages",
+            [
+                "Database", "EventLoops", "Memcache", "Metrics", "Pages", "Postgres", "Sharding",
+                "Shards", "TestSupport",
+            ]
         ),
         tests("Storage", "Administration", ["Administration", "Sharding", "TestSupport"]),
         tests(

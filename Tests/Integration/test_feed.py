@@ -72,7 +72,8 @@ def test_a_deleted_post_leaves_the_feeds(ana, ben):
 
     ana.call("DELETE", f"/api/v1/statuses/{status['id']}")
 
-    assert status["id"] not in ben.home_ids()
+    assert status["id"] not in ana.home_ids()
+    ben.sees_no_more(status)
 
 
 def test_ones_own_posts_are_in_ones_own_feed(ana):

@@ -58,6 +58,7 @@ struct FanOutBench: AsyncParsableCommand {
             handlers: FeedService.effects(
                 database: shards,
                 posts: NoPosts(),
+                drop: nil,
                 threshold: threshold
             ),
             metrics: MetricsRegistry(),
@@ -108,4 +109,12 @@ private struct NoPosts: PostsClient {
         after: PostID?,
         limit: Int
     ) async throws -> [PostReference] { [] }
+
+    func homeStatuses(
+        _ posts: [PostReference],
+        viewer: UserID,
+        marks: ViewerMarks
+    ) async throws -> [PostID: StatusEntity] { [:] }
+
+    func homeMarks(of viewer: UserID, limit: Int) async throws -> ViewerMarks { ViewerMarks() }
 }

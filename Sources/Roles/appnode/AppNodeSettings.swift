@@ -5,6 +5,7 @@ import Etcd
 import HTTP
 import Media
 import Memcache
+import Pages
 import Posts
 import Settings
 import Sharding
@@ -51,6 +52,18 @@ struct AppNodeSettings: Sendable {
                 default: "200",
                 "Served pages that each loop records for ranking; further ones are not recorded."
             ),
+            Setting(
+                "feed.page_seconds",
+                .integer(0...60),
+                default: "30",
+                "How long first pages are kept rendered, and how old what they show may be; 0 keeps none."
+            ),
+            Setting(
+                "feed.withdrawn_seconds",
+                .integer(2...30),
+                default: "3",
+                "How long a shard may be silent before rendered pages are no longer served."
+            ),
             Setting("log.access", .flag, default: "true", "Whether each answer makes a line."),
         ] + Setting.shared
 
@@ -74,6 +87,14 @@ struct AppNodeSettings: Sendable {
         var accounts = AccountsSettings()
         accounts.openSignUp = values.flag("accounts.open_signup")
         return accounts
+    }
+
+    var pageLifetime: Duration { .seconds(values.integer("feed.page_seconds")) }
+
+    var withdrawnLimits: WithdrawnLog.Limits {
+        var limits = WithdrawnLog.Limits()
+        limits.freshness = .seconds(values.integer("feed.withdrawn_seconds"))
+        return limits
     }
 
     var httpLimits: HTTPLimits {

@@ -11,6 +11,7 @@ import JSON
 import Logging
 import Media
 import Memcache
+import Pages
 import Posts
 import Processes
 import Ranking
@@ -27,6 +28,7 @@ final class NodeLoop: @unchecked Sendable {
     private let feed: FeedService
     private let interactions: InteractionLog
     private let ranking: RankingService
+    private let withdrawn: WithdrawnFollower
     private let server: HTTPServer
 
     /// How long what was recorded beside requests may take to be written at the end.
@@ -36,8 +38,8 @@ final class NodeLoop: @unchecked Sendable {
     static let schemas: [SchemaRequirement] = [
         AccountsService.schema, FeedService.schema, GraphService.schema, MediaService.schema,
         PostsService.schema, RankingService.schema, ServiceKitSchema.requirement,
-        // Reads are held against control.ownership.
-        SchemaRequirement(module: "Database", number: 4),
+        // Reads are held against control.ownership, rendered pages against control.withdrawn.
+        SchemaRequirement(module: "Database", number: 5),
     ]
 
     /// The same by module, as the node tells it to etcd.
@@ -55,6 +57,21 @@ final class NodeLoop: @unchecked Sendable {
         CacheMetrics.register(cache, in: shared.metrics)
         DatabaseMetrics.register(database, in: shared.metrics)
 
+        withdrawn = WithdrawnFollower(
+            loop: loop,
+            database: database,
+            limits: settings.withdrawnLimits,
+            metrics: shared.metrics
+        )
+        let pages = PageCache(
+            loop: loop,
+            cache: cache,
+            follower: withdrawn,
+            lifetime: settings.pageLifetime,
+            metrics: shared.metrics
+        )
+        let drop = PageDrop(cache: cache)
+
         let media = MediaService(
             database: database,
             objects: shared.objects,
@@ -70,20 +87,26 @@ final class NodeLoop: @unchecked Sendable {
             settings: settings.accounts,
             publicURL: url
         )
-        let graph = GraphService(database: database, accounts: accounts.directory)
-        let posts = PostsService(
+        let graph = GraphService(
             database: database,
-            cache: cache,
             accounts: accounts.directory,
-            graph: graph,
-            media: media,
-            publicURL: url
+            drop: drop
         )
         interactions = InteractionLog(
             database: database,
             servedPerSecond: settings.values.integer("interactions.served_per_second"),
             metrics: shared.metrics,
             log: shared.log
+        )
+        let posts = PostsService(
+            database: database,
+            cache: cache,
+            accounts: accounts.directory,
+            graph: graph,
+            media: media,
+            pages: pages,
+            interactions: interactions,
+            publicURL: url
         )
         ranking = RankingService(
             database: database,
@@ -95,6 +118,8 @@ final class NodeLoop: @unchecked Sendable {
             loop: loop,
             database: database,
             posts: posts.client,
+            pages: pages,
+            interactions: interactions,
             logger: shared.log
         )
         let search = SearchService(
@@ -129,7 +154,8 @@ final class NodeLoop: @unchecked Sendable {
             publicURL: url,
             metrics: shared.metrics,
             log: shared.log,
-            access: settings.values.flag("log.access") ? AccessLog(sink: shared.sink) : nil
+            access: settings.values.flag("log.access") ? AccessLog(sink: shared.sink) : nil,
+            acted: { await drop.acted([$0.rawValue]) }
         )
         server = HTTPServer(
             loop: loop,
@@ -139,6 +165,7 @@ final class NodeLoop: @unchecked Sendable {
             handler: Failpoint.isAllowed
                 ? AnswerFailpoint.wrap(services.handle) : services.handle
         )
+        withdrawn.start()
         feed.start()
     }
 
@@ -150,6 +177,7 @@ final class NodeLoop: @unchecked Sendable {
     func drain(deadline: Duration) async {
         await server.drain(deadline: deadline)
         feed.stop()
+        withdrawn.stop()
         await interactions.drain(deadline: Self.writeTime)
         await ranking.drain(deadline: Self.writeTime)
         await database.close()

@@ -5,6 +5,7 @@ import EventLoops
 import Feed
 import Logging
 import Metrics
+import Pages
 import ServiceKit
 import Sharding
 
@@ -17,6 +18,8 @@ final class Chores: @unchecked Sendable {
 
     /// How long folded counts may wait.
     private static let foldInterval = Duration.seconds(1)
+    /// How often what was withdrawn long ago is forgotten.
+    private static let withdrawnInterval = Duration.seconds(60)
     /// One bucket is swept in each.
     private static let sweepInterval = Duration.milliseconds(500)
     /// How often a shard is asked for moves that nobody moves on.
@@ -65,6 +68,9 @@ final class Chores: @unchecked Sendable {
         database.loop.spawn {
             await self.everyRound(Self.strandedInterval) { await self.endStrandedMoves() }
         }
+        database.loop.spawn {
+            await self.everyRound(Self.withdrawnInterval) { await self.forgetWithdrawn() }
+        }
     }
 
     func stop() { isStopped = true }
@@ -91,6 +97,14 @@ final class Chores: @unchecked Sendable {
                         try await self.strandedMoves.look(at: shard)
                     }
                 }
+            }
+        }
+    }
+
+    private func forgetWithdrawn() async {
+        for shard in mine where !isStopped {
+            await attempt("withdrawn", "\(shard)") {
+                try await WithdrawnSweep.sweep(shard, of: self.database)
             }
         }
     }

@@ -11,6 +11,7 @@ import Media
 import Memcache
 import Metrics
 import Objects
+import Pages
 import Posts
 import ServiceKit
 import Sharding
@@ -53,8 +54,11 @@ final class WorkerLoop: @unchecked Sendable {
             accounts: Unasked(),
             graph: Unasked(),
             media: Unasked(),
+            pages: nil,
+            interactions: nil,
             publicURL: settings.publicURL
         )
+        let drop = PageDrop(cache: cache)
         var jobs = JobRunner.Settings()
         jobs.share = share
         runner = JobRunner(
@@ -64,9 +68,10 @@ final class WorkerLoop: @unchecked Sendable {
                 + FeedService.effects(
                     database: database,
                     posts: posts.client,
+                    drop: drop,
                     threshold: settings.pushThreshold
                 )
-                + GraphService.effects(database: database)
+                + GraphService.effects(database: database, drop: drop)
                 + MediaService.effects(database: database)
                 + posts.effects,
             settings: jobs,
@@ -133,6 +138,10 @@ private struct Unasked: AccountsClient, GraphClient, MediaClient {
     private struct NotHere: Error {}
 
     func accounts(_ ids: [UserID]) async throws -> [UserID: AccountEntity] { throw NotHere() }
+    func fragmentName(of id: UserID) -> String { "" }
+    var fragmentLifetime: Duration { .zero }
+    func fragments(of ids: [UserID]) async throws -> [UserID: [UInt8]] { throw NotHere() }
+    func account(fragment: [UInt8]) -> AccountEntity? { nil }
     func find(usernames: [String]) async throws -> [String: UserID] { throw NotHere() }
     func search(_ query: String, limit: Int) async throws -> [AccountEntity] { throw NotHere() }
 
@@ -145,12 +154,20 @@ private struct Unasked: AccountsClient, GraphClient, MediaClient {
         throw NotHere()
     }
 
+    func standing(of viewer: UserID, to authors: [UserID]) async throws -> ViewerStanding {
+        throw NotHere()
+    }
+
     func attachable(
         _ ids: [MediaID],
         owner: UserID
     ) async throws -> [MediaID: MediaAttachmentEntity] { throw NotHere() }
 
     func attachments(_ ids: [MediaID]) async throws -> [MediaID: MediaAttachmentEntity] {
+        throw NotHere()
+    }
+
+    func attachments(of posts: [PostID]) async throws -> [MediaID: MediaAttachmentEntity] {
         throw NotHere()
     }
 

@@ -32,12 +32,17 @@ extension HTTPConnection {
     }
 
     /// Small answers are copied behind their heads, so that several go out together; large ones are not.
-    func put(_ bytes: [UInt8]) {
-        if bytes.count <= 16_384 {
-            output!.append(bytes)
-            if output!.count > 65_536 { flush(output!) }
-        } else {
-            bytes.withUnsafeBufferPointer { flush(output!, $0) }
+    func put(_ bytes: [UInt8]) { put(bytes, bytes.indices) }
+
+    func put(_ bytes: [UInt8], _ range: Range<Int>) {
+        bytes.withUnsafeBufferPointer { bytes in
+            let part = UnsafeBufferPointer(rebasing: bytes[range])
+            if part.count <= 16_384 {
+                output!.append(part)
+                if output!.count > 65_536 { flush(output!) }
+            } else {
+                flush(output!, part)
+            }
         }
     }
 

@@ -171,6 +171,7 @@ final class HTTPConnection: @unchecked Sendable {
         switch response.body {
         case .none: length = 0
         case .bytes(let bytes): length = bytes.count
+        case .part(_, let range): length = range.count
         case .stream(let declared, _):
             length = declared
             answer.remaining = declared
@@ -188,7 +189,11 @@ final class HTTPConnection: @unchecked Sendable {
             to: output!
         )
         if answer.leavesBodyOut { return .none }
-        if case .bytes(let bytes) = response.body { put(bytes) }
+        switch response.body {
+        case .bytes(let bytes): put(bytes)
+        case .part(let bytes, let range): put(bytes, range)
+        case .none, .stream: break
+        }
         return response.body
     }
 

@@ -22,6 +22,9 @@ package enum Method: String, Sendable, Hashable, CaseIterable {
         }
     }
 
+    /// Whether the request asks and changes nothing.
+    package var isSafe: Bool { self == .get || self == .head || self == .options }
+
     /// Whether sending the request twice has the effect of sending it once.
     package var isIdempotent: Bool { self != .post && self != .patch }
 

@@ -28,6 +28,8 @@ package struct Response: Sendable {
 package enum ResponseBody: Sendable {
     case none
     case bytes([UInt8])
+    /// A part of some bytes, which are not copied for it.
+    case part([UInt8], Range<Int>)
     /// Written as it is made; without a length it is sent in chunks.
     ///
     /// A stream with a length must write exactly that many bytes: a shorter one closes the connection, and

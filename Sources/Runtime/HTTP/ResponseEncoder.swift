@@ -65,6 +65,7 @@ extension ResponseBody {
         switch self {
         case .none: 0
         case .bytes(let bytes): bytes.count
+        case .part(_, let range): range.count
         case .stream(let length, _): length
         }
     }

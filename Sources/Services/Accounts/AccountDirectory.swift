@@ -64,6 +64,20 @@ package final class AccountDirectory: AccountsClient, @unchecked Sendable {
         return found
     }
 
+    package func fragmentName(of id: UserID) -> String { Self.key(id).name }
+
+    package var fragmentLifetime: Duration { Self.lifetime }
+
+    package func fragments(of ids: [UserID]) async throws -> [UserID: [UInt8]] {
+        guard !ids.isEmpty else { return [:] }
+        let accounts = try await store.accounts(ids)
+        return Dictionary(accounts.map { ($0.id, $0.jsonBytes) }) { first, _ in first }
+    }
+
+    package func account(fragment: [UInt8]) -> AccountEntity? {
+        Self.read(fragment)?.entity(publicURL: publicURL)
+    }
+
     private static func read(_ bytes: [UInt8]) -> Account? {
         // What cannot be read was put there by another version: a miss.
         (try? JSONReader.parse(bytes)).flatMap { Account($0) }

@@ -5,6 +5,16 @@ package protocol AccountsClient: Sendable {
     /// The accounts that exist among these, batched per shard and cached.
     func accounts(_ ids: [UserID]) async throws -> [UserID: AccountEntity]
 
+    /// Under which name the object pool keeps what pages show of an account, and for how long.
+    func fragmentName(of id: UserID) -> String
+    var fragmentLifetime: Duration { get }
+
+    /// What is kept there, from the shards; for whoever fills a page's fragments all at once.
+    func fragments(of ids: [UserID]) async throws -> [UserID: [UInt8]]
+
+    /// The account of a fragment; nil for what another version has put there.
+    func account(fragment: [UInt8]) -> AccountEntity?
+
     /// The users behind usernames, compared without case; names that nobody has are left out.
     func find(usernames: [String]) async throws -> [String: UserID]
 
@@ -32,6 +42,20 @@ package protocol PostsClient: Sendable {
         viewer: UserID?
     ) async throws -> [PostID: StatusEntity]
 
+    /// The same for posts of a viewer's own home timeline: their authors are known, followed and not hidden.
+    ///
+    /// One round trip to each cache node, one pipeline to each shard; `marks` are not asked for again.
+    func homeStatuses(
+        _ posts: [PostReference],
+        viewer: UserID,
+        marks: ViewerMarks
+    ) async throws -> [PostID: StatusEntity]
+
+    /// What the viewer's own shard knows of their marks on the newest posts of their home timeline.
+    ///
+    /// Asked beside the timeline itself, so that both travel together.
+    func homeMarks(of viewer: UserID, limit: Int) async throws -> ViewerMarks
+
     /// The authors' posts that belong into a home feed, newest first, at most `limit` together.
     ///
     /// Batched per shard, one statement each. Posts with `id < before` and `id > after`; not deleted, not
@@ -42,6 +66,26 @@ package protocol PostsClient: Sendable {
         after: PostID?,
         limit: Int
     ) async throws -> [PostReference]
+}
+
+/// A viewer's marks on posts, as far as they are known.
+package struct ViewerMarks: Sendable {
+    package struct Mark: Sendable, Equatable {
+        /// Nil where only the post's shard can say.
+        package var isLiked: Bool?
+        package var isBookmarked: Bool
+
+        package init(isLiked: Bool?, isBookmarked: Bool) {
+            self.isLiked = isLiked
+            self.isBookmarked = isBookmarked
+        }
+    }
+
+    package var known: [PostID: Mark]
+
+    package init(known: [PostID: Mark] = [:]) {
+        self.known = known
+    }
 }
 
 /// Which post, and whose.
@@ -62,6 +106,20 @@ package protocol GraphClient: Sendable {
 
     /// Those of `targets` whom the user follows, from the follower's own rows.
     func followed(by user: UserID, among targets: [UserID]) async throws -> Set<UserID>
+
+    /// What of the viewer's own rows decides which posts of these authors they may see.
+    func standing(of viewer: UserID, to authors: [UserID]) async throws -> ViewerStanding
+}
+
+/// Whom of some authors a viewer follows, and with whom a block stands, from either side.
+package struct ViewerStanding: Sendable {
+    package var followed: Set<UserID>
+    package var blocked: Set<UserID>
+
+    package init(followed: Set<UserID> = [], blocked: Set<UserID> = []) {
+        self.followed = followed
+        self.blocked = blocked
+    }
 }
 
 /// What other services ask of Media.
@@ -74,6 +132,9 @@ package protocol MediaClient: Sendable {
 
     /// The media among these that exist, of any owner, batched per shard.
     func attachments(_ ids: [MediaID]) async throws -> [MediaID: MediaAttachmentEntity]
+
+    /// The media that these posts show, so that both can be asked for together.
+    func attachments(of posts: [PostID]) async throws -> [MediaID: MediaAttachmentEntity]
 
     /// Changes what an owner says about a photo; nil leaves a value as it is.
     func describe(

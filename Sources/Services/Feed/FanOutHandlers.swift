@@ -1,6 +1,7 @@
 internal import Contracts
 internal import EventLoops
 package import Jobs
+internal import Pages
 internal import Postgres
 package import Sharding
 
@@ -24,8 +25,12 @@ package struct FanOutHandler: EffectHandler {
         let post = PostReference(id: payload.post, author: payload.author)
         let (plan, readers) = try await delivery.plan(for: post.author, threshold: threshold)
         switch plan {
-        case .nobody: return
-        case .pull(let followers): try await store.markPull(post.author, followers: followers)
+        case .nobody:
+            // Nobody to deliver to: no followers, or an author who is merged by now.
+            if try await store.isPull(post.author) { try await store.tellOfMerged(post.author) }
+        case .pull(let followers):
+            try await store.markPull(post.author, followers: followers)
+            try await store.tellOfMerged(post.author)
         case .deliver(let range):
             let range = RangeEffect(post: post, range: range)
             try await delivery.carry(range, to: readers, of: effect)
@@ -123,13 +128,15 @@ final class Delivery: @unchecked Sendable {
 
     let store: FeedStore
     private let loop: EventLoop
+    private let drop: PageDrop?
     private let rangeSize: Int
     private var kept = KeptReaders()
     private var queues: [ShardID: WriteQueue] = [:]
 
-    init(store: FeedStore, loop: EventLoop, rangeSize: Int) {
+    init(store: FeedStore, loop: EventLoop, drop: PageDrop?, rangeSize: Int) {
         self.store = store
         self.loop = loop
+        self.drop = drop
         self.rangeSize = rangeSize
     }
 
@@ -257,6 +264,8 @@ final class Delivery: @unchecked Sendable {
                 left = left.without(bucket)
             }
         }
+        // The rows are there: whoever renders from now on has them, and what was rendered before goes.
+        await drop?.homes(of: left.readers.map(\.rawValue))
         return refused.isEmpty
             ? nil : await follow(post, batch.readers(in: Set(refused)), removes: range.removes)
     }
@@ -275,6 +284,7 @@ final class Delivery: @unchecked Sendable {
                 } else {
                     try await store.deliver(post, to: batch, holds: true)
                 }
+                await drop?.homes(of: batch.readers.map(\.rawValue))
             } catch {
                 let buckets = (failure?.buckets ?? []) + batch.buckets
                 failure = Failure(buckets: buckets, error: failure?.error ?? error)

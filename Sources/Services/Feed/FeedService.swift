@@ -1,10 +1,12 @@
 package import Contracts
 package import Database
 package import EventLoops
+package import Interactions
 import HTTP
 internal import JSON
 package import Jobs
 package import Logging
+package import Pages
 package import ServiceKit
 internal import Sharding
 
@@ -15,20 +17,24 @@ internal import Sharding
 /// shown is always decided by the reader's own following rows, so entries only need to be there, never gone,
 /// in time. Feeds of readers who stay away are given up, and rebuilt when they return (``RebuildFeed``).
 package struct FeedService: Service {
-    package static let schema = SchemaRequirement(module: "Feed", number: 1)
+    package static let schema = SchemaRequirement(module: "Feed", number: 2)
 
     /// Whoever has read within it counts as active.
     private static let activeDays = 30
 
     private let feed: HomeFeed
     private let pullAuthors: PullAuthors
+    private let serving: PageServing
 
     package init(
         loop: EventLoop,
         database: Database,
         posts: any PostsClient,
+        pages: PageCache?,
+        interactions: InteractionLog?,
         logger: Logger
     ) {
+        serving = PageServing(pages: pages, interactions: interactions, surface: .home)
         let store = FeedStore(database: database)
         pullAuthors = PullAuthors(loop: loop, store: store)
         feed = HomeFeed(
@@ -58,15 +64,18 @@ package struct FeedService: Service {
                 output: .list("Status")
             ) { call in
                 let request = try PageRequest(call.input)
-                let page = try await home(of: try call.user(), request)
-                var response = Response.json { $0.array(page.statuses) }
-                response.link(
-                    call,
-                    first: page.first?.rawValue,
-                    last: page.last?.rawValue,
-                    isFull: page.isFull
-                )
-                return response
+                let user = try call.user()
+                let key = request.isFirst ? PageKey.home(user.rawValue) : nil
+                return try await serving.answer(call, key, limit: request.limit) {
+                    let page = try await home(of: user, request)
+                    return PageContents(
+                        showing: page.statuses,
+                        merged: page.merged,
+                        first: page.first?.rawValue,
+                        last: page.last?.rawValue,
+                        isFull: page.isFull
+                    )
+                }
             }
         ]
     }
@@ -82,10 +91,11 @@ package struct FeedService: Service {
     }
 
     /// What a worker does for feeds. Authors with more followers than `threshold` are merged on reading; one
-    /// effect delivers to `rangeSize` followers at most.
+    /// effect delivers to `rangeSize` followers at most. `drop` takes the rendered pages of feeds that change.
     package static func effects(
         database: Database,
         posts: any PostsClient,
+        drop: PageDrop?,
         threshold: Int,
         rangeSize: Int = FanOut.rangeSize
     ) -> [any EffectHandler] {
@@ -93,14 +103,15 @@ package struct FeedService: Service {
         let delivery = Delivery(
             store: store,
             loop: database.loop,
+            drop: drop,
             rangeSize: rangeSize
         )
         return [
             FanOutHandler(delivery: delivery, threshold: threshold),
             DeliverHandler(delivery: delivery),
             RetractHandler(delivery: delivery),
-            BackfillHandler(store: store, posts: posts, threshold: threshold),
-            CleanUpHandler(store: store),
+            BackfillHandler(store: store, posts: posts, drop: drop, threshold: threshold),
+            CleanUpHandler(store: store, drop: drop),
         ]
     }
 }

@@ -1,5 +1,6 @@
 package import Contracts
 package import Jobs
+package import Pages
 package import Sharding
 
 /// `feed.backfill`: a follow has reached the author's shard. Brings the author's recent posts into the feed.
@@ -10,11 +11,13 @@ package struct BackfillHandler: EffectHandler {
     package let kind = EffectKinds.feedBackfill
     private let store: FeedStore
     private let posts: any PostsClient
+    private let drop: PageDrop?
     private let threshold: Int
 
-    package init(store: FeedStore, posts: any PostsClient, threshold: Int) {
+    package init(store: FeedStore, posts: any PostsClient, drop: PageDrop?, threshold: Int) {
         self.store = store
         self.posts = posts
+        self.drop = drop
         self.threshold = threshold
     }
 
@@ -42,6 +45,7 @@ package struct BackfillHandler: EffectHandler {
         )
         guard !found.isEmpty else { return }
         try await store.backfill(found, for: follow.reader)
+        await drop?.homes(of: [follow.reader.rawValue])
     }
 }
 
@@ -49,9 +53,11 @@ package struct BackfillHandler: EffectHandler {
 package struct CleanUpHandler: EffectHandler {
     package let kind = EffectKinds.feedCleanUp
     private let store: FeedStore
+    private let drop: PageDrop?
 
-    package init(store: FeedStore) {
+    package init(store: FeedStore, drop: PageDrop?) {
         self.store = store
+        self.drop = drop
     }
 
     package func target(of effect: ClaimedEffect) -> BucketID? {
@@ -62,5 +68,6 @@ package struct CleanUpHandler: EffectHandler {
     package func handle(_ effect: ClaimedEffect) async throws {
         let follow = try effect.decode(FollowEffect.init)
         try await store.cleanUp(author: follow.author, for: follow.reader)
+        await drop?.homes(of: [follow.reader.rawValue])
     }
 }

@@ -3,6 +3,7 @@ internal import EventLoops
 internal import Logging
 internal import Postgres
 package import ServiceKit
+internal import Sharding
 
 /// Reads home timelines: skeleton, merge, hydrate.
 package struct HomeFeed: Sendable {
@@ -22,6 +23,15 @@ package struct HomeFeed: Sendable {
         package var last: PostID?
         /// Whether there may be more below.
         package var isFull = false
+        /// Authors whose posts were merged into it.
+        package var merged: [UserID] = []
+    }
+
+    /// What is known of a timeline before its posts are made.
+    private struct Outline {
+        var timeline: HomeTimeline
+        var merged: [UserID]
+        var marks: ViewerMarks
     }
 
     /// The page that is asked for. Deleted posts do not make it shorter: it is filled from what follows.
@@ -29,28 +39,32 @@ package struct HomeFeed: Sendable {
         let isTop = request.maxID == nil && !request.isAscending
         if isTop {
             let limit = request.limit * 2
-            let timeline = try await timeline(of: reader, request, limit: limit)
-            let page = try await hydrate(timeline, request, for: reader)
-            if page.isFull || timeline.posts.count < limit { return page }
+            let outline = try await outline(of: reader, request, limit: limit)
+            let page = try await hydrate(outline, request, for: reader)
+            if page.isFull || outline.timeline.references.count < limit { return page }
         }
         // Further down, how far the timeline goes depends on everything above.
-        let timeline = try await timeline(of: reader, request, limit: HomeTimeline.bound)
-        return try await hydrate(timeline, request, for: reader)
+        let outline = try await outline(of: reader, request, limit: HomeTimeline.bound)
+        return try await hydrate(outline, request, for: reader)
     }
 
     private func hydrate(
-        _ timeline: HomeTimeline,
+        _ outline: Outline,
         _ request: PageRequest,
         for reader: UserID
     ) async throws -> Page {
-        var page = Page()
+        var page = Page(merged: outline.merged)
         var rest = request
         for _ in 0..<Self.roundLimit {
             rest.limit = request.limit - page.statuses.count
-            let ids = timeline.page(rest)
-            guard let newest = ids.first, let oldest = ids.last else { break }
-            let found = try await posts.statuses(ids, viewer: reader)
-            let statuses = ids.compactMap { found[$0] }
+            let posts = outline.timeline.page(rest)
+            guard let newest = posts.first?.id, let oldest = posts.last?.id else { break }
+            let found = try await self.posts.homeStatuses(
+                posts,
+                viewer: reader,
+                marks: outline.marks
+            )
+            let statuses = posts.compactMap { found[$0.id] }
             if request.isAscending {
                 page.statuses = statuses + page.statuses
                 rest.minID = newest.rawValue
@@ -60,21 +74,21 @@ package struct HomeFeed: Sendable {
             }
             page.first = max(page.first ?? newest, newest)
             page.last = min(page.last ?? oldest, oldest)
-            guard ids.count == rest.limit, page.statuses.count < request.limit else { break }
+            guard posts.count == rest.limit, page.statuses.count < request.limit else { break }
         }
         page.isFull = page.statuses.count >= request.limit
         return page
     }
 
-    private func timeline(
+    private func outline(
         of reader: UserID,
         _ request: PageRequest,
         limit: Int
-    ) async throws -> HomeTimeline {
-        if let timeline = try await assemble(reader, request, limit: limit) { return timeline }
+    ) async throws -> Outline {
+        if let outline = try await assemble(reader, request, limit: limit) { return outline }
         try await RebuildFeed(store: store, posts: posts)(reader)
-        if let timeline = try await assemble(reader, request, limit: limit, acceptsShort: true) {
-            return timeline
+        if let outline = try await assemble(reader, request, limit: limit, acceptsShort: true) {
+            return outline
         }
         // Given up again between the rebuild and this read; the client may ask once more.
         throw ServiceError.unavailable("Your feed is being prepared.")
@@ -82,37 +96,50 @@ package struct HomeFeed: Sendable {
 
     /// Takes the newest `limit` posts of each source. Nil if the feed has to be rebuilt first: it is not kept,
     /// or it ends too early for this page.
+    ///
+    /// Everything that the reader's own shard knows is asked for at once: entries, own posts, marks.
     private func assemble(
         _ reader: UserID,
         _ request: PageRequest,
         limit: Int,
         acceptsShort: Bool = false
-    ) async throws -> HomeTimeline? {
-        let lower = limit < HomeTimeline.bound ? request.lower : 0
-        guard
-            let skeleton = try await store.skeleton(
-                of: reader,
-                above: lower,
-                below: .max,
-                limit: limit,
-                pullAuthors: await pullAuthors.current()
-            )
-        else { return nil }
+    ) async throws -> Outline? {
+        let isTop = limit < HomeTimeline.bound
+        let lower = isTop ? request.lower : 0
+        let pullAuthors = await pullAuthors.current()
+        async let ownPosts = posts.recentPosts(
+            of: [reader],
+            before: nil,
+            after: PostID(rawValue: lower),
+            limit: limit
+        )
+        async let marks = isTop ? posts.homeMarks(of: reader, limit: limit) : ViewerMarks()
+        let skeleton = try await store.skeleton(
+            of: reader,
+            above: lower,
+            below: .max,
+            limit: limit,
+            pullAuthors: pullAuthors
+        )
+        let own = try await ownPosts, known = try await marks
+        guard let skeleton else { return nil }
         if skeleton.wantsTouch { touch(reader) }
+        let pulled = skeleton.pulled.filter { $0 != reader }
         let merged = try await posts.recentPosts(
-            of: [reader] + skeleton.pulled,
+            of: pulled,
             before: nil,
             after: PostID(rawValue: max(lower, skeleton.floor.rawValue)),
             limit: limit
         )
         let timeline = HomeTimeline(
-            entries: skeleton.entries,
-            merged: merged.map(\.id),
+            entries: skeleton.references,
+            merged: own + merged,
             floor: skeleton.floor
         )
         let isShort = !request.isAscending && timeline.page(request).count < request.limit
         let needsDepth = isShort && !timeline.isComplete && request.sinceID == nil
-        return needsDepth && !acceptsShort ? nil : timeline
+        guard !needsDepth || acceptsShort else { return nil }
+        return Outline(timeline: timeline, merged: pulled, marks: known)
     }
 
     private func touch(_ reader: UserID) {

@@ -12,29 +12,31 @@ package struct HomeTimeline: Sendable, Equatable {
     /// Entries that a feed may keep beyond the bound before it is trimmed.
     package static let trimSlack = 200
 
-    package let posts: [PostID]
+    package let references: [PostReference]
 
     /// False if posts may be missing at the old end, because the feed was trimmed there and has shrunk since.
     package let isComplete: Bool
 
     /// `entries` and `merged` are in any order and may overlap; nothing is known of entries at or below
     /// `floor`, so nothing at or below it is shown.
-    package init(entries: [PostID], merged: [PostID], floor: PostID) {
-        let sorted = (entries + merged).filter { $0 > floor }.sorted(by: >)
-        var unique: [PostID] = []
+    package init(entries: [PostReference], merged: [PostReference], floor: PostID) {
+        let sorted = (entries + merged).filter { $0.id > floor }.sorted { $0.id > $1.id }
+        var unique: [PostReference] = []
         unique.reserveCapacity(min(sorted.count, Self.bound))
-        for post in sorted where post != unique.last {
+        for post in sorted where post.id != unique.last?.id {
             unique.append(post)
             if unique.count == Self.bound { break }
         }
-        posts = unique
+        references = unique
         isComplete = unique.count == Self.bound || floor.rawValue == 0
     }
 
+    package var posts: [PostID] { references.map(\.id) }
+
     /// The page that is asked for, newest first; at most `limit` long.
-    package func page(_ request: PageRequest) -> [PostID] {
-        let inside = posts.drop { $0.rawValue >= request.upper }
-            .prefix { $0.rawValue > request.lower }
+    package func page(_ request: PageRequest) -> [PostReference] {
+        let inside = references.drop { $0.id.rawValue >= request.upper }
+            .prefix { $0.id.rawValue > request.lower }
         return Array(
             request.isAscending ? inside.suffix(request.limit) : inside.prefix(request.limit)
         )

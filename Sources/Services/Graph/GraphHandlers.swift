@@ -1,5 +1,6 @@
 internal import Contracts
 package import Jobs
+package import Pages
 package import Sharding
 
 /// Carries a following row's state to its mirror on the followed's shard.
@@ -26,9 +27,11 @@ package struct EdgeHandler: EffectHandler {
 package struct BlockHandler: EffectHandler {
     package let kind = EffectKinds.graphBlock
     private let store: GraphStore
+    private let drop: PageDrop?
 
-    package init(store: GraphStore) {
+    package init(store: GraphStore, drop: PageDrop?) {
         self.store = store
+        self.drop = drop
     }
 
     package func target(of effect: ClaimedEffect) -> BucketID? {
@@ -39,5 +42,7 @@ package struct BlockHandler: EffectHandler {
     package func handle(_ effect: ClaimedEffect) async throws {
         let block = try effect.decode(BlockEffect.init)
         try await store.mirror(block, traceparent: effect.traceparent)
+        // What was rendered before this shard had heard of it.
+        await drop?.acted([block.blocked.rawValue])
     }
 }

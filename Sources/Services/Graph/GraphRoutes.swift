@@ -1,6 +1,7 @@
 internal import Contracts
 import HTTP
 internal import JSON
+internal import Pages
 internal import ServiceKit
 internal import Sharding
 
@@ -20,7 +21,9 @@ extension GraphService {
             change("block", scope: "write:blocks", "Block a user") { call, target, viewer in
                 try await requireAccount(target)
                 let trace = call.request.traceparent
-                return try await store.block(target, by: viewer, traceparent: trace)
+                let parted = try await store.block(target, by: viewer, traceparent: trace)
+                await drop?.acted([target.rawValue])
+                return parted
             },
             change("unblock", scope: "write:blocks", "Unblock a user") { call, target, viewer in
                 let trace = call.request.traceparent

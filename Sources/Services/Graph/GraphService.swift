@@ -1,6 +1,7 @@
 package import Contracts
 package import Database
 package import Jobs
+package import Pages
 package import ServiceKit
 
 /// Who follows, blocks and mutes whom. Read this first.
@@ -8,23 +9,29 @@ package import ServiceKit
 /// A follow is a row in the follower's bucket; an effect mirrors it into the followed's bucket, where
 /// fan-out and the list of followers read it. ``Edge`` has the rules by which rows and messages converge.
 package struct GraphService: Service, GraphClient {
-    package static let schema = SchemaRequirement(module: "Graph", number: 1)
+    package static let schema = SchemaRequirement(module: "Graph", number: 3)
 
     let store: GraphStore
     let accounts: any AccountsClient
+    let drop: PageDrop?
 
-    package init(database: Database, accounts: any AccountsClient) {
+    /// `drop` takes the rendered pages of both whom a block parts.
+    package init(database: Database, accounts: any AccountsClient, drop: PageDrop?) {
         store = GraphStore(database: database)
         self.accounts = accounts
+        self.drop = drop
     }
 
     package var endpoints: [Endpoint] {
         writeEndpoints + listEndpoints
     }
 
-    package static func effects(database: Database) -> [any EffectHandler] {
+    package static func effects(database: Database, drop: PageDrop?) -> [any EffectHandler] {
         let store = GraphStore(database: database)
-        return [EdgeHandler(store: store), BlockHandler(store: store), Departure(store: store)]
+        return [
+            EdgeHandler(store: store), BlockHandler(store: store, drop: drop),
+            Departure(store: store),
+        ]
     }
 
     // MARK: GraphClient
@@ -39,6 +46,14 @@ package struct GraphService: Service, GraphClient {
     package func followed(by user: UserID, among targets: [UserID]) async throws -> Set<UserID> {
         guard !targets.isEmpty else { return [] }
         return Set(try await store.followed(by: user, among: targets))
+    }
+
+    package func standing(
+        of viewer: UserID,
+        to authors: [UserID]
+    ) async throws -> ViewerStanding {
+        guard !authors.isEmpty else { return ViewerStanding() }
+        return try await store.standing(of: viewer, to: authors)
     }
 
     // MARK: Use cases

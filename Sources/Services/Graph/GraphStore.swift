@@ -426,6 +426,40 @@ package struct GraphStore: Sendable {
         )
     }
 
+    /// Only authors whom the viewer follows, or one of whom blocks the other, have a row.
+    func standing(
+        of viewer: UserID,
+        to authors: [UserID]
+    ) async throws(DatabaseError) -> ViewerStanding {
+        let rows: [StandingRow] = try await database.rows(
+            """
+            SELECT s.target_id, bool_or(s.follows), bool_or(s.blocks)
+            FROM (
+                SELECT target_id, true AS follows, false AS blocks
+                FROM graph.following
+                WHERE bucket = \(viewer.bucket) AND user_id = \(viewer)
+                    AND target_id = ANY (\(authors.map(\.rawValue))::bigint[]) AND active
+                UNION ALL
+                SELECT target_id, false, true
+                FROM graph.block
+                WHERE bucket = \(viewer.bucket) AND user_id = \(viewer)
+                    AND target_id = ANY (\(authors.map(\.rawValue))::bigint[]) AND active
+                UNION ALL
+                SELECT blocker_id, false, true
+                FROM graph.blocked_by
+                WHERE bucket = \(viewer.bucket) AND user_id = \(viewer)
+                    AND blocker_id = ANY (\(authors.map(\.rawValue))::bigint[]) AND active
+            ) AS s
+            GROUP BY s.target_id
+            """,
+            on: viewer
+        )
+        return ViewerStanding(
+            followed: Set(rows.filter(\.follows).map(\.user)),
+            blocked: Set(rows.filter(\.blocks).map(\.user))
+        )
+    }
+
     /// One page of a list of edges, in the order in which it was read: newest first, or oldest first
     /// where the page is read upwards.
     package func page(
@@ -448,6 +482,18 @@ package struct GraphStore: Sendable {
             """,
             on: user
         )
+    }
+}
+
+private struct StandingRow: RowDecodable {
+    let user: UserID
+    let follows: Bool
+    let blocks: Bool
+
+    init(row: inout Row) throws(DatabaseError) {
+        user = try row.next()
+        follows = try row.next()
+        blocks = try row.next()
     }
 }
 

@@ -60,6 +60,11 @@ package struct MediaService: Service, MediaClient, ImageStore {
         return entities(try await store.media(ids))
     }
 
+    package func attachments(of posts: [PostID]) async throws -> [MediaID: MediaAttachmentEntity] {
+        guard !posts.isEmpty else { return [:] }
+        return entities(try await store.media(of: posts))
+    }
+
     package func describe(
         _ id: MediaID,
         owner: UserID,

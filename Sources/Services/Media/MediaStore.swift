@@ -127,6 +127,23 @@ struct MediaStore: Sendable {
         }
     }
 
+    /// The media that posts show; they lie beside them, in their owner's bucket.
+    func media(of posts: [PostID]) async throws(DatabaseError) -> [MediumRecord] {
+        try await database.gather(posts) { posts in
+            """
+            SELECT \(fragment: Self.columns)
+            FROM media.medium
+            WHERE (bucket, id) IN (
+                    SELECT a.bucket, a.media
+                    FROM unnest(\(posts.map(\.bucket.rawValue))::smallint[], \(posts)::bigint[])
+                        AS shown (bucket, post)
+                    JOIN posts.attached AS a USING (bucket, post)
+                )
+                AND use = 0 AND state IN (1, 2)
+            """
+        }
+    }
+
     /// The owner's ready photo.
     func medium(_ id: MediaID, owner: UserID) async throws(DatabaseError) -> MediumRecord? {
         try await database.row(

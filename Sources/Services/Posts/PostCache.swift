@@ -15,72 +15,34 @@ struct PostCache: Sendable {
 
     static func key(_ id: PostID) -> CacheKey { CacheKey(.object, "post:1:\(id)") }
 
-    func get(_ ids: [PostID]) async -> [PostID: PostFragment] {
-        let values = await cache.get(ids.map(Self.key))
-        var found: [PostID: PostFragment] = [:]
-        for id in ids {
-            // What cannot be read was put there by another version: a miss.
-            guard let bytes = values[Self.key(id)], let json = try? JSONReader.parse(bytes),
-                let fragment = PostFragment(json)
-            else { continue }
-            found[id] = fragment
-        }
-        return found
+    /// What the cache held; nil for what another version put there.
+    static func read(_ bytes: [UInt8]) -> PostFragment? {
+        // What cannot be read counts as missing.
+        (try? JSONReader.parse(bytes)).flatMap { PostFragment($0) }
     }
 
-    /// Loads what is missing, and keeps it: each key is reserved before anything is read.
-    func fill(
+    /// The posts that exist, from the cache or as `load` finds them, which is asked once for all that are missing.
+    func posts(
         _ ids: [PostID],
         load: ([PostID]) async throws -> [PostID: PostFragment]
     ) async throws -> [PostID: PostFragment] {
-        guard !ids.isEmpty else { return [:] }
-        let reserved = await reserve(ids)
-        let loaded: [PostID: PostFragment]
-        do {
-            loaded = try await load(ids)
-        } catch {
-            _ = await cache.delete(reserved.keys.map(Self.key))
-            throw error
+        let byKey = Dictionary(ids.map { (Self.key($0), $0) }) { first, _ in first }
+        let values = try await cache.fill(Array(byKey.keys), ttl: Self.lifetime) { missing in
+            let loaded = try await load(missing.compactMap { byKey[$0] })
+            return Dictionary(uniqueKeysWithValues: loaded.map { (Self.key($0), $1.jsonBytes) })
         }
-        await store(loaded, reserved)
-        return loaded
-    }
-
-    private func reserve(_ ids: [PostID]) async -> [PostID: CacheToken] {
-        await withTaskGroup(of: (PostID, CacheToken?).self) { group in
-            for id in ids {
-                group.addTask {
-                    guard case .owned(let token) = await cache.reserve(Self.key(id)) else {
-                        return (id, nil)
-                    }
-                    return (id, token)
-                }
-            }
-            var reserved: [PostID: CacheToken] = [:]
-            for await (id, token) in group { reserved[id] = token }
-            return reserved
-        }
-    }
-
-    private func store(
-        _ loaded: [PostID: PostFragment],
-        _ reserved: [PostID: CacheToken]
-    ) async {
-        let absent = reserved.keys.filter { loaded[$0] == nil }
-        await withTaskGroup(of: Void.self) { group in
-            for (id, token) in reserved {
-                guard let fragment = loaded[id] else { continue }
-                group.addTask {
-                    _ = await cache.store(
-                        Self.key(id),
-                        fragment.jsonBytes,
-                        ttl: Self.lifetime,
-                        token: token
-                    )
-                }
+        var found: [PostID: PostFragment] = [:]
+        var unreadable: [PostID] = []
+        for (key, id) in byKey {
+            guard let bytes = values[key] else { continue }
+            if let fragment = Self.read(bytes) {
+                found[id] = fragment
+            } else {
+                unreadable.append(id)
             }
         }
-        if !absent.isEmpty { _ = await cache.delete(absent.map(Self.key)) }
+        guard !unreadable.isEmpty else { return found }
+        return found.merging(try await load(unreadable)) { _, loaded in loaded }
     }
 
     /// Called after a change has committed and before it is answered.

@@ -1,5 +1,6 @@
 import Contracts
 import Database
+import Pages
 import Postgres
 import Sharding
 
@@ -11,11 +12,14 @@ struct PostDirectory: PostsClient {
     let store: PostStore
     let favourites: FavouriteStore
     let bookmarks: BookmarkStore
+    let marks: MarkStore
     let cache: PostCache
     let accounts: any AccountsClient
     let graph: any GraphClient
     let media: any MediaClient
     let rendering: PostRendering
+    /// Rendered pages, and with them what has been withdrawn a moment ago; workers have none.
+    let pages: PageCache?
 
     // MARK: PostsClient
 
@@ -25,6 +29,24 @@ struct PostDirectory: PostsClient {
     ) async throws -> [PostID: StatusEntity] {
         let fragments = try await visible(fragments(ids), to: viewer)
         return try await present(fragments, viewer: viewer)
+    }
+
+    func homeStatuses(
+        _ posts: [PostReference],
+        viewer: UserID,
+        marks: ViewerMarks
+    ) async throws -> [PostID: StatusEntity] {
+        let authors = Set(posts.map(\.author))
+        let rules = PostRules(
+            viewer: viewer,
+            standing: ViewerStanding(followed: authors),
+            log: pages?.log
+        )
+        return try await Hydration(directory: self, rules: rules, marks: marks)(posts)
+    }
+
+    func homeMarks(of viewer: UserID, limit: Int) async throws -> ViewerMarks {
+        try await marks.home(of: viewer, limit: limit)
     }
 
     func recentPosts(
@@ -43,18 +65,20 @@ struct PostDirectory: PostsClient {
     /// silently leaves posts out would make a client page past them.
     func fragments(_ ids: [PostID]) async throws -> [PostID: PostFragment] {
         precondition(ids.count <= Self.batchLimit, "too many posts at once")
-        let ids = Array(Set(ids)).sorted()
         guard !ids.isEmpty else { return [:] }
-        let cached = await cache.get(ids)
-        let missing = ids.filter { cached[$0] == nil }
-        let loaded = try await cache.fill(missing, load: load)
-        return cached.merging(loaded) { cached, _ in cached }
+        return try await cache.posts(ids, load: load)
     }
 
-    private func load(_ ids: [PostID]) async throws -> [PostID: PostFragment] {
+    /// Posts with what they show; rows and pictures are asked for together.
+    func load(_ ids: [PostID]) async throws -> [PostID: PostFragment] {
+        async let shown = media.attachments(of: ids)
         let posts = try await store.posts(ids)
-        let photos = posts.flatMap(\.post.media)
-        let attachments = photos.isEmpty ? [:] : try await media.attachments(photos)
+        var attachments = try await shown
+        // A photo that came to a post between the two looks.
+        let late = posts.flatMap(\.post.media).filter { attachments[$0] == nil }
+        if !late.isEmpty {
+            attachments.merge(try await media.attachments(late)) { first, _ in first }
+        }
         var fragments: [PostID: PostFragment] = [:]
         for post in posts {
             fragments[post.post.id] = PostFragment(
@@ -71,25 +95,13 @@ struct PostDirectory: PostsClient {
         _ fragments: [PostID: PostFragment],
         to viewer: UserID?
     ) async throws -> [PostID: PostFragment] {
-        let restricted = fragments.values.filter { !$0.post.visibility.isOpen }
-        guard !restricted.isEmpty else { return fragments }
-        let followed = try await followed(authorsOf: restricted, by: viewer)
-        return fragments.filter {
-            PostVisibility.allows($0.value.post, viewer: viewer, followed: followed)
+        let others = Set(fragments.values.map(\.post.author)).filter { $0 != viewer }.sorted()
+        var standing = ViewerStanding()
+        if let viewer, !others.isEmpty {
+            standing = try await graph.standing(of: viewer, to: others)
         }
-    }
-
-    private func followed(
-        authorsOf fragments: [PostFragment],
-        by viewer: UserID?
-    ) async throws -> Set<UserID> {
-        guard let viewer else { return [] }
-        let authors = Set(
-            fragments.filter { $0.post.visibility == .private && $0.post.author != viewer }
-                .map(\.post.author)
-        )
-        guard !authors.isEmpty else { return [] }
-        return try await graph.followed(by: viewer, among: authors.sorted())
+        let rules = PostRules(viewer: viewer, standing: standing, log: pages?.log)
+        return fragments.filter { rules.allow($0.value.post) }
     }
 
     /// Entities of fragments that the viewer may see; those whose author is gone are left out.
@@ -101,30 +113,37 @@ struct PostDirectory: PostsClient {
         let ids = fragments.keys.sorted()
         async let authors = accounts.accounts(Array(Set(fragments.values.map(\.post.author))))
         async let marks = marks(on: ids, by: viewer)
-        let (found, liked, bookmarked) = try await (authors, marks.liked, marks.bookmarked)
+        let (found, known) = try await (authors, marks)
         var entities: [PostID: StatusEntity] = [:]
         for (id, fragment) in fragments {
             guard let account = found[fragment.post.author] else { continue }
-            let state = viewer.map { viewer in
-                StatusEntity.ViewerState(
-                    favourited: liked.contains(id),
-                    bookmarked: bookmarked.contains(id),
-                    pinned: fragment.post.author == viewer ? fragment.post.isPinned : nil
-                )
-            }
-            entities[id] = rendering.entity(fragment, account: account, viewer: state)
+            entities[id] = rendering.entity(
+                fragment,
+                account: account,
+                viewer: viewer.map { state(of: fragment.post, for: $0, known[id]) }
+            )
         }
         return entities
+    }
+
+    func state(
+        of post: Post,
+        for viewer: UserID,
+        _ mark: ViewerMarks.Mark?
+    ) -> StatusEntity.ViewerState {
+        StatusEntity.ViewerState(
+            favourited: mark?.isLiked ?? false,
+            bookmarked: mark?.isBookmarked ?? false,
+            pinned: post.author == viewer ? post.isPinned : nil
+        )
     }
 
     private func marks(
         on ids: [PostID],
         by viewer: UserID?
-    ) async throws -> (liked: Set<PostID>, bookmarked: Set<PostID>) {
-        guard let viewer else { return ([], []) }
-        async let liked = favourites.liked(ids, by: viewer)
-        async let bookmarked = bookmarks.bookmarked(ids, by: viewer)
-        return try await (liked, bookmarked)
+    ) async throws -> [PostID: ViewerMarks.Mark] {
+        guard let viewer else { return [:] }
+        return try await marks.complete(ViewerMarks(), on: ids, by: viewer).known
     }
 
     // MARK: One post
@@ -136,17 +155,5 @@ struct PostDirectory: PostsClient {
 
     func status(_ id: PostID, viewer: UserID?) async throws -> StatusEntity? {
         try await statuses([id], viewer: viewer)[id]
-    }
-}
-
-/// Who may see a post; the same answer for every way that leads to it.
-enum PostVisibility {
-    static func allows(_ post: Post, viewer: UserID?, followed: Set<UserID>) -> Bool {
-        if post.visibility.isOpen { return true }
-        guard let viewer else { return false }
-        if post.author == viewer || post.mentions.contains(where: { $0.user == viewer }) {
-            return true
-        }
-        return post.visibility == .private && followed.contains(post.author)
     }
 }

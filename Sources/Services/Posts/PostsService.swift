@@ -1,7 +1,9 @@
 import Contracts
 import Database
+import Interactions
 import Jobs
 import Memcache
+import Pages
 import ServiceKit
 
 /// Posts and comments with their photos: publish, read, edit, delete, like, bookmark, list.
@@ -10,12 +12,13 @@ import ServiceKit
 /// belongs to others (feeds, the actor's own lists, the parent's list of answers) follows by effects. Read
 /// ``PublishPost`` for the write and ``PostDirectory`` for the read.
 package struct PostsService: Service {
-    package static let schema = SchemaRequirement(module: "Posts", number: 1)
+    package static let schema = SchemaRequirement(module: "Posts", number: 4)
 
     let directory: PostDirectory
     let replies: ReplyStore
     private let database: Database
     private let refresh: CountRefresh
+    private let serving: PageServing
 
     package init(
         database: Database,
@@ -23,19 +26,26 @@ package struct PostsService: Service {
         accounts: any AccountsClient,
         graph: any GraphClient,
         media: any MediaClient,
+        pages: PageCache?,
+        interactions: InteractionLog?,
         publicURL: String
     ) {
+        serving = PageServing(pages: pages, interactions: interactions, surface: .profile)
         self.database = database
+        let favourites = FavouriteStore(database: database)
+        let bookmarks = BookmarkStore(database: database)
         replies = ReplyStore(database: database)
         directory = PostDirectory(
             store: PostStore(database: database),
-            favourites: FavouriteStore(database: database),
-            bookmarks: BookmarkStore(database: database),
+            favourites: favourites,
+            bookmarks: bookmarks,
+            marks: MarkStore(database: database, favourites: favourites, bookmarks: bookmarks),
             cache: PostCache(cache: cache),
             accounts: accounts,
             graph: graph,
             media: media,
-            rendering: PostRendering(publicURL: publicURL)
+            rendering: PostRendering(publicURL: publicURL),
+            pages: pages
         )
         refresh = CountRefresh(loop: database.loop, cache: directory.cache)
     }
@@ -46,7 +56,7 @@ package struct PostsService: Service {
     package var endpoints: [Endpoint] {
         StatusRoutes(directory: directory, replies: replies, database: database).endpoints
             + FavouriteRoutes(directory: directory, refresh: refresh).endpoints
-            + StatusListRoutes(directory: directory).endpoints
+            + StatusListRoutes(directory: directory, serving: serving).endpoints
             + InsightRoutes(directory: directory).endpoints
     }
 

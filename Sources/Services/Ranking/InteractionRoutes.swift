@@ -52,7 +52,8 @@ final class InteractionRoutes: @unchecked Sendable {
                 Parameter("request_id", .string, "X-Request-Id of the answer that held them."),
             ],
             output: .emptyObject,
-            success: 202
+            success: 202,
+            isAction: false
         ) { [self] call in
             let viewer = try call.user()
             let report = try Report(call.input)

@@ -56,6 +56,9 @@ package struct Endpoint: Sendable {
     package let output: Output
     /// The status of success.
     package let success: Status
+    /// Whether it may change what a page shows its user, so that kept ones are dropped: all that is not safe does,
+    /// unless it says otherwise.
+    package let isAction: Bool
     package let handler: @Sendable (Call) async throws -> Response
 
     package init(
@@ -69,6 +72,7 @@ package struct Endpoint: Sendable {
         inputs: [Parameter] = [],
         output: Output,
         success: Status = 200,
+        isAction: Bool? = nil,
         handler: @escaping @Sendable (Call) async throws -> Response
     ) {
         self.method = method
@@ -81,6 +85,7 @@ package struct Endpoint: Sendable {
         self.inputs = inputs
         self.output = output
         self.success = success
+        self.isAction = isAction ?? !method.isSafe
         self.handler = handler
     }
 }

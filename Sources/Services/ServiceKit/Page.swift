@@ -37,6 +37,9 @@ package struct PageRequest: Sendable, Equatable {
         return id
     }
 
+    /// Whether it is the newest part, whatever that is.
+    package var isFirst: Bool { maxID == nil && sinceID == nil && minID == nil }
+
     /// Whether rows are read upwards, from the lower bound; they are shown newest first all the same.
     package var isAscending: Bool { minID != nil }
 

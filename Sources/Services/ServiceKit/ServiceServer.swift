@@ -18,13 +18,15 @@ package final class ServiceServer: @unchecked Sendable {
     private let telemetry: ServiceTelemetry
     private let log: Logger
 
+    /// `acted` is told of each user who may have changed something, before that is answered.
     package init(
         endpoints: [Endpoint],
         sessions: any SessionsClient,
         publicURL: String,
         metrics: MetricsRegistry,
         log: Logger,
-        access: AccessLog? = nil
+        access: AccessLog? = nil,
+        acted: (@Sendable (UserID) async -> Void)? = nil
     ) {
         self.endpoints = endpoints
         self.sessions = sessions
@@ -32,7 +34,7 @@ package final class ServiceServer: @unchecked Sendable {
         self.log = log
         telemetry = ServiceTelemetry(endpoints, metrics: metrics, access: access)
         var router = Router()
-        let gate = Gate(sessions: sessions, publicURL: publicURL)
+        let gate = Gate(sessions: sessions, publicURL: publicURL, acted: acted)
         for (index, endpoint) in endpoints.enumerated() {
             router.add(endpoint.method, endpoint.path, bodyLimit: endpoint.body.limit) { request in
                 request.operation = index
@@ -50,7 +52,7 @@ package final class ServiceServer: @unchecked Sendable {
         var response: Response
         do {
             let handler = try router.route(request)
-            response = try await handler(request)
+            response = try await counted(request, handler)
             if request.method == .options { CrossOrigin.allowEverything(on: &response) }
         } catch {
             if let error = error as? HTTPError, error == .clientClosed { throw error }
@@ -59,6 +61,19 @@ package final class ServiceServer: @unchecked Sendable {
         CommonHeaders.add(to: &response)
         return response
     }
+
+    /// Answers, and says in a header what that took where the request asks for it.
+    private func counted(_ request: Request, _ handler: Handler) async throws -> Response {
+        guard request.header(Self.debugHeader) == "1" else { return try await handler(request) }
+        let cost = RequestCost()
+        var response = try await RequestCost.$current.withValue(cost) {
+            try await handler(request)
+        }
+        response.headers["Tessera-Cost"] = cost.text
+        return response
+    }
+
+    private static let debugHeader = "Tessera-Debug"
 
     /// What the HTTP server calls: errors that it finds itself look like ours, and every answer is counted.
     package var hooks: HTTPHooks {
@@ -125,6 +140,7 @@ package final class ServiceServer: @unchecked Sendable {
 private struct Gate: Sendable {
     let sessions: any SessionsClient
     let publicURL: String
+    let acted: (@Sendable (UserID) async -> Void)?
 
     /// Admits what needs no waiting: a request to an open endpoint, without a body.
     func admitNow(_ request: Request, to endpoint: Endpoint) throws(ServiceError) -> Call? {
@@ -147,7 +163,18 @@ private struct Gate: Sendable {
             input: input,
             publicURL: publicURL
         )
-        return try await endpoint.handler(call)
+        guard endpoint.isAction, let acted, let user = call.viewer else {
+            return try await endpoint.handler(call)
+        }
+        do {
+            let response = try await endpoint.handler(call)
+            await acted(user)
+            return response
+        } catch {
+            // What failed may have changed something all the same.
+            await acted(user)
+            throw error
+        }
     }
 
     private func authenticate(
@@ -188,6 +215,10 @@ private struct Gate: Sendable {
 
     /// The token of `Bearer …`; the scheme is compared without case (RFC 9110, section 11.1).
     private static func bearer(_ header: String) -> String? {
+        // As nearly everybody writes it.
+        if header.utf8.starts(with: "Bearer ".utf8), !header.utf8.dropFirst(7).contains(0x20) {
+            return String(header.utf8.dropFirst(7))
+        }
         let parts = header.split(separator: " ", maxSplits: 1, omittingEmptySubsequences: true)
         guard parts.count == 2, parts[0].lowercased() == "bearer" else { return nil }
         return String(parts[1].drop { $0 == " " })

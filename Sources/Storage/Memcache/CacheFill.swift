@@ -15,7 +15,7 @@ extension CacheClient {
     ) async throws -> [UInt8]? {
         let lease = await lease(key)
         if case .filled(let value) = lease.reservation { return value }
-        let filled = try await fill([key], [lease], ttl: ttl, stale: stale) { _ in
+        let filled = try await fill([key], [lease], { _ in ttl }, stale: stale) { _ in
             guard let value = try await load() else { return [:] }
             return [key: value]
         }
@@ -32,13 +32,30 @@ extension CacheClient {
     ) async throws -> [CacheKey: [UInt8]] {
         let keys = Array(Set(keys))
         guard !keys.isEmpty else { return [:] }
-        return try await fill(keys, await lease(keys), ttl: ttl, stale: stale, load: load)
+        return try await fill(keys, await lease(keys), { _ in ttl }, stale: stale, load: load)
+    }
+
+    /// The same for values of several kinds, each of which lives as long as `ttl` says of its key.
+    package func fill(
+        _ keys: [CacheKey],
+        ttl: (CacheKey) -> Duration,
+        load: ([CacheKey]) async throws -> [CacheKey: [UInt8]]
+    ) async throws -> [CacheKey: [UInt8]] {
+        let keys = Array(Set(keys))
+        guard !keys.isEmpty else { return [:] }
+        return try await fill(keys, await lease(keys), ttl, stale: .refused, load: load)
+    }
+
+    private func settle(_ filled: [CacheFilling], _ ttl: (CacheKey) -> Duration) {
+        for (lifetime, part) in Dictionary(grouping: filled, by: { ttl($0.key) }) {
+            settle(part, ttl: lifetime)
+        }
     }
 
     private func fill(
         _ keys: [CacheKey],
         _ leases: [CacheLease],
-        ttl: Duration,
+        _ ttl: (CacheKey) -> Duration,
         stale: StaleValues,
         load: ([CacheKey]) async throws -> [CacheKey: [UInt8]]
     ) async throws -> [CacheKey: [UInt8]] {
@@ -61,11 +78,11 @@ extension CacheClient {
                 let shared = board.share(due.unreserved)
                 do {
                     let loaded = try await load(due.keys)
-                    settle(due.fillings(loaded), ttl: ttl)
+                    settle(due.fillings(loaded), ttl)
                     board.finish(shared, loaded)
                     fill.answer(due.keys, loaded)
                 } catch {
-                    settle(due.fillings([:]), ttl: ttl)
+                    settle(due.fillings([:]), ttl)
                     board.fail(shared, error)
                     throw error
                 }

@@ -172,15 +172,20 @@ package final class MemcachedClient: CacheClient, @unchecked Sendable {
     }
 
     func ask(_ command: CacheCommand, _ pool: CachePoolState, _ node: Int) async -> CacheReply {
-        CacheCost.current?.add(roundTrips: 1, keys: 1)
+        count(pool, node)
         return await withUnsafeContinuation { pool.submit(command, node, .single($0)) }
+    }
+
+    /// Notes what a request waits for; what a turn asks of a node travels together.
+    private func count(_ pool: CachePoolState, _ node: Int) {
+        RequestCost.current?.askedCache(pool.lanes[node], batch: loop.statistics.turns)
     }
 
     /// Asks all at once and waits for all.
     func gather(_ asks: [Ask]) async -> [CacheReply] {
         loop.assertOnLoop()
         guard !asks.isEmpty else { return [] }
-        CacheCost.current?.count(asks)
+        for ask in asks { if let pool = ask.pool { count(pool, ask.node) } }
         return await withUnsafeContinuation { continuation in
             let gathering = CacheGathering(count: asks.count, continuation)
             for (index, ask) in asks.enumerated() {
@@ -208,16 +213,6 @@ package struct CacheStatistics: Sendable, Equatable {
         sum.misses += other.misses
         sum.refused += other.refused
         sum.copied += other.copied
-    }
-}
-
-extension CacheCost {
-    fileprivate func count(_ asks: [MemcachedClient.Ask]) {
-        var nodes: Set<ObjectIdentifier> = []
-        for ask in asks {
-            if let pool = ask.pool { nodes.insert(ObjectIdentifier(pool.lanes[ask.node])) }
-        }
-        add(roundTrips: nodes.count, keys: asks.count)
     }
 }
 

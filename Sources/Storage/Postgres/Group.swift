@@ -1,4 +1,5 @@
 internal import CLibpq
+internal import EventLoops
 
 /// What travels to the server between two syncs; an error rolls back all of it.
 ///
@@ -66,6 +67,8 @@ final class ReadQuery {
     let wantsCheck: Bool
     /// Whether it was sent again after a neighbour's error.
     var isRepeated = false
+    /// Of the request that asks, where it counts.
+    let cost = RequestCost.current
     fileprivate(set) var check: Int64 = 0
     /// The answer, while the check is on its way.
     fileprivate var held: Rows?

@@ -4,6 +4,8 @@ internal import EventLoops
 class Lane {
     final let loop: EventLoop
     final let settings: PostgresSettings
+    /// What stands for the shard where requests count what they ask.
+    final let place: AnyObject
     final private(set) var links: [PostgresLink] = []
     final private(set) var isClosed = false
     /// When the first attempt failed since a connection was last there.
@@ -18,6 +20,7 @@ class Lane {
         precondition(connections > 0)
         self.loop = loop
         self.settings = settings
+        place = blockingCalls
         for _ in 0..<connections {
             links.append(
                 PostgresLink(

@@ -76,6 +76,7 @@ package final class PostgresPool: @unchecked Sendable {
     package func write(_ statements: [SQL]) async throws(DatabaseError) -> [Rows] {
         loop.assertOnLoop()
         for sql in statements { try Self.check(sql) }
+        writes.count(statements)
         let whole = [WriteLane.begin] + statements + [WriteLane.commit]
         let rows = try await withUnsafeContinuation { waiter in
             writes.submit(

@@ -10,6 +10,7 @@ final class ReadLane: Lane {
 
     private var queue = Ring<ReadQuery>()
     private var dispatchPlanned = false
+    private var sent = 0
     private lazy var timer = QueueTimer(loop)
 
     func submit(_ query: ReadQuery) {
@@ -53,6 +54,8 @@ final class ReadLane: Lane {
     }
 
     private func send(_ batch: [ReadQuery], on link: PostgresLink) {
+        sent += 1
+        for query in batch { query.cost?.askedShard(place, batch: sent) }
         link.send(
             ReadBatch(batch, check: settings.readCheck) { [unowned self] query in
                 repeatAlone(query)

@@ -7,10 +7,19 @@ internal import EventLoops
 final class WriteLane: Lane {
     private var queue = Ring<Exchange>()
     private lazy var timer = QueueTimer(loop)
+    /// Counts down, where the batches of reads count up.
+    private var written = 0
 
     static let begin: SQL = "BEGIN"
     static let commit: SQL = "COMMIT"
     static let rollback: SQL = "ROLLBACK"
+
+    /// Notes a write for the request that asks, where it counts; a sync of its own.
+    func count(_ statements: [SQL]) {
+        guard let cost = RequestCost.current else { return }
+        written -= 1
+        for _ in statements { cost.askedShard(place, batch: written) }
+    }
 
     func submit(_ write: Exchange) {
         guard !isClosed else { return write.fail(.unavailable) }

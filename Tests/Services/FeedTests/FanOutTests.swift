@@ -68,10 +68,14 @@ struct HomeTimelineTests {
         numbers.map { PostID(rawValue: Int64($0)) }
     }
 
+    private func references(_ numbers: some Sequence<Int>) -> [PostReference] {
+        posts(numbers).map { PostReference(id: $0, author: UserID(rawValue: 1)) }
+    }
+
     @Test func `what comes both ways is there once, newest first`() {
         let timeline = HomeTimeline(
-            entries: posts([5, 3, 1]),
-            merged: posts([4, 3]),
+            entries: references([5, 3, 1]),
+            merged: references([4, 3]),
             floor: PostID(rawValue: 0)
         )
 
@@ -81,8 +85,8 @@ struct HomeTimelineTests {
 
     @Test func `a timeline ends at its bound, whatever more is known`() {
         let timeline = HomeTimeline(
-            entries: posts(1...700),
-            merged: posts(701...1_500),
+            entries: references(1...700),
+            merged: references(701...1_500),
             floor: PostID(rawValue: 0)
         )
 
@@ -92,8 +96,8 @@ struct HomeTimelineTests {
 
     @Test func `nothing is shown from below the floor, and a shrunken feed says so`() {
         let timeline = HomeTimeline(
-            entries: posts([9, 8]),
-            merged: posts([7, 2, 1]),
+            entries: references([9, 8]),
+            merged: references([7, 2, 1]),
             floor: PostID(rawValue: 5)
         )
 
@@ -102,17 +106,21 @@ struct HomeTimelineTests {
     }
 
     @Test func `pages of both directions cover a timeline without gap or repeat`() {
-        let timeline = HomeTimeline(entries: posts(1...50), merged: [], floor: PostID(rawValue: 0))
+        let timeline = HomeTimeline(
+            entries: references(1...50),
+            merged: [],
+            floor: PostID(rawValue: 0)
+        )
         for limit in 1...60 {
             var down: [PostID] = []
             var request = PageRequest(limit: limit)
-            while case let page = timeline.page(request), !page.isEmpty {
+            while case let page = timeline.page(request).map(\.id), !page.isEmpty {
                 down += page
                 request.maxID = page.last?.rawValue
             }
             var up: [PostID] = []
             request = PageRequest(minID: 0, limit: limit)
-            while case let page = timeline.page(request), !page.isEmpty {
+            while case let page = timeline.page(request).map(\.id), !page.isEmpty {
                 up = page + up
                 request.minID = page.first?.rawValue
             }

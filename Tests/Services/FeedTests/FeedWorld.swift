@@ -41,6 +41,8 @@ final class FeedWorld: @unchecked Sendable {
             loop: app.loop,
             database: app,
             posts: posts,
+            pages: nil,
+            interactions: nil,
             logger: Self.silence
         )
     }
@@ -127,10 +129,11 @@ final class FeedWorld: @unchecked Sendable {
             let runner = JobRunner(
                 loop: worker.loop,
                 database: worker,
-                handlers: GraphService.effects(database: worker)
+                handlers: GraphService.effects(database: worker, drop: nil)
                     + FeedService.effects(
                         database: worker,
                         posts: posts,
+                        drop: nil,
                         threshold: threshold,
                         rangeSize: rangeSize
                     ),
@@ -234,6 +237,16 @@ final class MemoryPosts: PostsClient {
                 PostReference(id: id, author: state.withLock { $0.authors[id]! })
             }
     }
+
+    func homeStatuses(
+        _ posts: [PostReference],
+        viewer: UserID,
+        marks: ViewerMarks
+    ) async throws -> [PostID: StatusEntity] {
+        try await statuses(posts.map(\.id), viewer: viewer)
+    }
+
+    func homeMarks(of viewer: UserID, limit: Int) async throws -> ViewerMarks { ViewerMarks() }
 
     func statuses(_ ids: [PostID], viewer: UserID?) async throws -> [PostID: StatusEntity] {
         state.withLock { state in

@@ -57,7 +57,7 @@ struct GraphWorld: Sendable {
     /// Runs effects of Graph; those of others are returned.
     @discardableResult
     func perform(_ effects: [ClaimedEffect]) async throws -> [ClaimedEffect] {
-        let handlers = GraphService.effects(database: worker)
+        let handlers = GraphService.effects(database: worker, drop: nil)
         var others: [ClaimedEffect] = []
         for effect in effects {
             if let handler = handlers.first(where: { $0.kind == effect.kind }) {

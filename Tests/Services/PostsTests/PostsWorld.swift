@@ -52,6 +52,8 @@ final class PostsWorld: @unchecked Sendable {
             accounts: neighbours,
             graph: neighbours,
             media: neighbours,
+            pages: nil,
+            interactions: nil,
             publicURL: "http://tessera.test"
         )
         server = ServiceServer(
@@ -128,8 +130,11 @@ final class PostsWorld: @unchecked Sendable {
             loop: loop
         )
         let response = try await server.handle(request)
-        guard case .bytes(let body) = response.body else {
-            return Answer(status: response.status.code, headers: response.headers, body: [])
+        var body: [UInt8] = []
+        switch response.body {
+        case .bytes(let bytes): body = bytes
+        case .part(let bytes, let range): body = Array(bytes[range])
+        case .none, .stream: break
         }
         return Answer(status: response.status.code, headers: response.headers, body: body)
     }
@@ -194,6 +199,8 @@ final class PostsWorld: @unchecked Sendable {
             accounts: neighbours,
             graph: neighbours,
             media: neighbours,
+            pages: nil,
+            interactions: nil,
             publicURL: "http://tessera.test"
         )
         let result: Result<Void, any Error>
@@ -228,6 +235,7 @@ final class Neighbours: AccountsClient, GraphClient, MediaClient, SessionsClient
     // @unchecked: used on the world's loop only.
     var photos: [MediaID: UserID] = [:]
     var follows: Set<[UserID]> = []
+    var blocks: Set<[UserID]> = []
     var names: [String: UserID] = [:]
 
     func accounts(_ ids: [UserID]) async throws -> [UserID: AccountEntity] {
@@ -246,6 +254,18 @@ final class Neighbours: AccountsClient, GraphClient, MediaClient, SessionsClient
         )
     }
 
+    func fragmentName(of id: UserID) -> String { "account:\(id)" }
+
+    var fragmentLifetime: Duration { .seconds(10) }
+
+    func fragments(of ids: [UserID]) async throws -> [UserID: [UInt8]] {
+        Dictionary(uniqueKeysWithValues: Set(ids).map { ($0, Array("\($0)".utf8)) })
+    }
+
+    func account(fragment: [UInt8]) -> AccountEntity? {
+        UserID(String(decoding: fragment, as: UTF8.self)).map(account)
+    }
+
     func find(usernames: [String]) async throws -> [String: UserID] {
         names.filter { usernames.contains($0.key) }
     }
@@ -259,6 +279,15 @@ final class Neighbours: AccountsClient, GraphClient, MediaClient, SessionsClient
 
     func followed(by user: UserID, among targets: [UserID]) async throws -> Set<UserID> {
         Set(targets.filter { follows.contains([user, $0]) })
+    }
+
+    func standing(of viewer: UserID, to authors: [UserID]) async throws -> ViewerStanding {
+        ViewerStanding(
+            followed: try await followed(by: viewer, among: authors),
+            blocked: Set(
+                authors.filter { blocks.contains([viewer, $0]) || blocks.contains([$0, viewer]) }
+            )
+        )
     }
 
     func attachable(
@@ -285,6 +314,8 @@ final class Neighbours: AccountsClient, GraphClient, MediaClient, SessionsClient
             }
         )
     }
+
+    func attachments(of posts: [PostID]) async throws -> [MediaID: MediaAttachmentEntity] { [:] }
 
     func describe(
         _ id: MediaID,

@@ -173,8 +173,8 @@ import Testing
         let keys = (0..<40).map { CacheKey(.object, "cost-\($0)") }
 
         let cost = try await contract(.meta).withClient { client, _ in
-            let cost = CacheCost()
-            try await CacheCost.$current.withValue(cost) {
+            let cost = RequestCost()
+            try await RequestCost.$current.withValue(cost) {
                 _ = try await client.fill(keys, ttl: .seconds(60)) { missing in
                     Dictionary(uniqueKeysWithValues: missing.map { ($0, [1]) })
                 }
@@ -183,8 +183,8 @@ import Testing
             return cost
         }
 
-        #expect(cost.roundTrips == 2)
-        #expect(cost.keys == keys.count)
+        #expect(cost.cacheTrips == 2)
+        #expect(cost.cacheKeys == keys.count)
     }
 
     // MARK: Nodes that fail

@@ -1,0 +1,100 @@
+import Contracts
+import JSON
+import Memcache
+import Sharding
+
+/// Makes a page of posts whose authors are known: one multi-get for posts and authors, then whatever is missing, and
+/// the marks that are not known, from each shard in one pipeline.
+struct Hydration: Sendable {
+    let directory: PostDirectory
+    let rules: PostRules
+    let marks: ViewerMarks
+
+    /// Posts that are gone, or may not be seen, are left out.
+    func callAsFunction(_ posts: [PostReference]) async throws -> [PostID: StatusEntity] {
+        precondition(posts.count <= PostDirectory.batchLimit, "too many posts at once")
+        guard !posts.isEmpty else { return [:] }
+        let fragments = FragmentKeys(posts, accounts: directory.accounts)
+        var marks: ViewerMarks?
+        let values = try await directory.cache.cache.hot.fill(
+            fragments.all,
+            ttl: fragments.lifetime(of:)
+        ) { missing in
+            async let rows = directory.load(missing.compactMap { fragments.posts[$0] })
+            async let accounts = directory.accounts.fragments(
+                of: missing.compactMap { fragments.authors[$0] }
+            )
+            if marks == nil { marks = try await known(on: posts) }
+            var loaded: [CacheKey: [UInt8]] = [:]
+            for (id, fragment) in try await rows { loaded[PostCache.key(id)] = fragment.jsonBytes }
+            for (id, bytes) in try await accounts { loaded[fragments.key(of: id)] = bytes }
+            return loaded
+        }
+        if marks == nil { marks = try await known(on: posts) }
+        return try await entities(of: fragments, values, marks?.known ?? [:])
+    }
+
+    private func known(on posts: [PostReference]) async throws -> ViewerMarks {
+        guard let viewer = rules.viewer else { return ViewerMarks() }
+        return try await directory.marks.complete(marks, on: posts.map(\.id), by: viewer)
+    }
+
+    private func entities(
+        of fragments: FragmentKeys,
+        _ values: [CacheKey: [UInt8]],
+        _ marks: [PostID: ViewerMarks.Mark]
+    ) async throws -> [PostID: StatusEntity] {
+        var accounts: [UserID: AccountEntity] = [:]
+        for (key, id) in fragments.authors {
+            accounts[id] = values[key].flatMap { directory.accounts.account(fragment: $0) }
+        }
+        var entities: [PostID: StatusEntity] = [:]
+        var unreadable: [PostID] = []
+        for (key, id) in fragments.posts {
+            guard let bytes = values[key] else { continue }
+            guard let fragment = PostCache.read(bytes) else {
+                unreadable.append(id)
+                continue
+            }
+            guard rules.allow(fragment.post), let account = accounts[fragment.post.author] else {
+                continue
+            }
+            entities[id] = directory.rendering.entity(
+                fragment,
+                account: account,
+                viewer: rules.viewer.map { directory.state(of: fragment.post, for: $0, marks[id]) }
+            )
+        }
+        guard !unreadable.isEmpty else { return entities }
+        // Another version has written them: they come by the long way.
+        let rest = try await directory.statuses(unreadable, viewer: rules.viewer)
+        return entities.merging(rest) { first, _ in first }
+    }
+}
+
+/// The fragments of a page by their names in the cache.
+private struct FragmentKeys: Sendable {
+    let posts: [CacheKey: PostID]
+    let authors: [CacheKey: UserID]
+    private let names: [UserID: CacheKey]
+    private let accountLifetime: Duration
+
+    init(_ references: [PostReference], accounts: any AccountsClient) {
+        posts = Dictionary(references.map { (PostCache.key($0.id), $0.id) }) { first, _ in first }
+        var names: [UserID: CacheKey] = [:]
+        for author in Set(references.map(\.author)) {
+            names[author] = CacheKey(.object, accounts.fragmentName(of: author))
+        }
+        self.names = names
+        authors = Dictionary(uniqueKeysWithValues: names.map { ($1, $0) })
+        accountLifetime = accounts.fragmentLifetime
+    }
+
+    var all: [CacheKey] { Array(posts.keys) + Array(authors.keys) }
+
+    func key(of author: UserID) -> CacheKey { names[author]! }
+
+    func lifetime(of key: CacheKey) -> Duration {
+        posts[key] == nil ? accountLifetime : PostCache.lifetime
+    }
+}
