@@ -5,12 +5,14 @@ import hmac
 import os
 import pathlib
 import shutil
+import signal
 import socket
 import struct
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 
 from frame import ROOT, Unavailable, free_port
 from open_loop.site import Cluster
@@ -46,6 +48,7 @@ class BenchCluster:
         self.base = base
         self.port = base + 101
         self.balancer = base + 480
+        self._quieten()
         self.shards = self.site.shards()
         self.owners = self.site.owners()
         self._key_id, secret = (self.home / "secrets" / "token-keys").read_text().split()[:2]
@@ -64,6 +67,23 @@ class BenchCluster:
                 [str(ROOT / "cluster" / "destroy"), "--yes"], env=self.environment,
                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
         shutil.rmtree(self.home, ignore_errors=True)
+
+    def _quieten(self):
+        """No line for each answer: none of the peers writes one either, and the balancer has its own."""
+        if "\n  access: " not in (ROOT / "config" / "appnode.yaml").read_text():
+            return
+        for name, pid in self.processes().items():
+            if name.startswith("app"):
+                file = self.home / "config" / f"{name}.yaml"
+                file.write_text(file.read_text().replace("  level: info", "  level: info\n  access: false"))
+                # It keeps no state, and is started again at once.
+                os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + 60
+        for number in range(1, int(self.environment["APP_NODES"]) + 1):
+            while not _is_ready(self.base + 100 + number):
+                if time.monotonic() > deadline:
+                    raise Unavailable(f"app{number} does not come back")
+                time.sleep(0.1)
 
     # MARK: What runs
 
@@ -157,6 +177,15 @@ def port_range(start):
         except Unavailable:
             continue
     raise Unavailable(f"no free range of {PORTS} ports from {start} on")
+
+
+def _is_ready(port):
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2) as answer:
+            return answer.status == 200
+    except OSError:
+        # Not listening yet, or a status that says no.
+        return False
 
 
 def _send(stream, lines):
