@@ -51,7 +51,7 @@ def run(frame):
     cluster = BenchCluster(frame)
     tokens = world.settle_in(cluster, network)
     cluster.rest()
-    memcached = next(p for p in cluster.processes() if p.name == "memcached-feed1").port
+    memcached = cluster.base + 400
     node = app_node(frame, cluster)
     pages = {reader: read(node.port, tokens[reader]) for reader in network.readers}
     say(f"pages of {sum(len(body) for body, _ in pages.values()) // len(pages)} bytes")
