@@ -212,7 +212,8 @@ def _carry_out(layout, supervisor, command, choose, yes):
     else:
         task = Task(command, **choose())
         _preflight(layout, task)
-        confirm(f"{task}. This moves data; users go on meanwhile.", yes)
+        # What a cache holds may be lost at any time.
+        confirm(f"{task}. This moves data; users go on meanwhile.", yes or bool(task.pool))
         task.keep(layout)
     try:
         if task.pool:
