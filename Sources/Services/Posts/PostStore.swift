@@ -275,26 +275,9 @@ struct PostStore: Sendable {
         ) ?? 0
     }
 
-    /// How many posts there are on all shards, as each shard's statistics have it.
-    ///
-    /// Buckets that have moved away and whose rows are still here are left out, as if all buckets had equally many.
+    /// How many posts there are on all shards, about.
     func estimatedCount() async throws(DatabaseError) -> Int {
-        let answers: [(ShardID, [Int])] = try await database.everyShard(
-            """
-            SELECT (
-                greatest(c.reltuples, 0)
-                * coalesce(avg((o.state IN ('own', 'fenced'))::integer)::float8, 1)
-            )::bigint
-            FROM pg_catalog.pg_class AS c
-            LEFT JOIN (
-                control.bucket_owner AS o
-                CROSS JOIN LATERAL (SELECT FROM posts.post AS r WHERE r.bucket = o.bucket LIMIT 1) AS r
-            ) ON true
-            WHERE c.oid = 'posts.post'::regclass
-            GROUP BY c.reltuples
-            """
-        )
-        return answers.reduce(0) { $0 + ($1.1.first ?? 0) }
+        try await database.estimatedRows(of: "posts.post")
     }
 }
 

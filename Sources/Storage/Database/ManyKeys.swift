@@ -162,6 +162,30 @@ extension Database {
         return all
     }
 
+    /// How many rows a table with buckets has on all shards, as each shard's statistics have it.
+    ///
+    /// Buckets that have moved away and whose rows are still there are left out, as if all buckets had equally many.
+    package func estimatedRows(of table: SQL) async throws(DatabaseError) -> Int {
+        let answers: [(ShardID, [Int])] = try await everyShard(
+            """
+            SELECT (
+                greatest(c.reltuples, 0)
+                * coalesce(avg((o.state IN ('own', 'fenced'))::integer)::float8, 1)
+            )::bigint
+            FROM pg_catalog.pg_class AS c
+            LEFT JOIN (
+                control.bucket_owner AS o
+                CROSS JOIN LATERAL (
+                    SELECT FROM \(fragment: table) AS r WHERE r.bucket = o.bucket LIMIT 1
+                ) AS r
+            ) ON true
+            WHERE c.oid = '\(fragment: table)'::regclass
+            GROUP BY c.reltuples
+            """
+        )
+        return answers.reduce(0) { $0 + ($1.1.first ?? 0) }
+    }
+
     /// Asks every shard, and gives each one's answer or failure.
     package func eachShard<T: RowDecodable>(_ sql: SQL) async -> [ShardAnswer<T>] {
         let shards = self.shards

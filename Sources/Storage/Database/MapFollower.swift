@@ -10,7 +10,7 @@ package final class MapFollower: @unchecked Sendable {
     // @unchecked: touched on its loop only.
     private let loop: EventLoop
     private let store: MapStore
-    private let copy: MapFile
+    private let copy: MapFile?
     private let disk = Offload(threads: 1, queueLimit: 16, name: "map")
     private let report: @Sendable (String) -> Void
 
@@ -24,7 +24,7 @@ package final class MapFollower: @unchecked Sendable {
     /// How long the first map is waited for from etcd before the copy on disk is taken.
     package static let startTimeout = Duration.seconds(3)
 
-    /// `report` hears of trouble with etcd or the disk, for the log.
+    /// An empty path keeps no copy; `report` hears of trouble with etcd or the disk, for the log.
     package init(
         loop: EventLoop,
         etcd: EtcdSettings,
@@ -35,7 +35,7 @@ package final class MapFollower: @unchecked Sendable {
         settings.timeout = min(settings.timeout, Self.startTimeout)
         self.loop = loop
         store = MapStore(etcd: EtcdClient(loop: loop, settings: settings))
-        copy = MapFile(path: path)
+        copy = path.isEmpty ? nil : MapFile(path: path)
         self.report = report
         stopping = LoopSignal(loop: loop)
     }
@@ -58,7 +58,7 @@ package final class MapFollower: @unchecked Sendable {
         } catch {
             trouble = "\(error)"
         }
-        let copy = self.copy
+        guard let copy else { throw NoMap(description: "\(trouble), and no copy is kept") }
         do {
             if let map = try await disk.run({ try copy.load() }) {
                 report("starting with the map on disk, generation \(map.generation): \(trouble)")
@@ -127,7 +127,7 @@ package final class MapFollower: @unchecked Sendable {
 
     private func keep(_ map: ShardMap) async {
         newest = map
-        let copy = self.copy
+        guard let copy else { return }
         do {
             try await disk.run { try copy.save(map) }
         } catch {

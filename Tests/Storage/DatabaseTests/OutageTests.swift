@@ -178,6 +178,17 @@ struct OutageTests {
         removeFolder(folder)
     }
 
+    @Test func `a follower without a path keeps no copy`() async throws {
+        try await withLoop { loop in
+            let settings = EtcdSettings(endpoints: ["http://127.0.0.1:1"])
+            let follower = MapFollower(loop: loop, etcd: settings, copy: "")
+            let error = await #expect(throws: MapFollower.NoMap.self) {
+                try await follower.firstMap()
+            }
+            #expect(error?.description.hasSuffix("no copy is kept") == true)
+        }
+    }
+
     /// Waits for what the writers saw; the test's time limit ends a wait in vain.
     private func wait(on database: Database, for condition: () -> Bool) async throws {
         while !condition() { try await database.loop.sleep(for: .milliseconds(20)) }
