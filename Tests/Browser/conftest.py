@@ -1,31 +1,10 @@
 """Debian's Chromium on the cluster that `cluster/test` started."""
-import pathlib
-import sys
-
 import pytest
 from playwright.sync_api import sync_playwright
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "Clients"))
-
-from people import Site  # noqa: E402
-from processes import Cluster  # noqa: E402
+pytest_plugins = ["fixtures"]
 
 CHROMIUM = "/usr/bin/chromium"
-
-
-@pytest.fixture(scope="session")
-def cluster():
-    return Cluster()
-
-
-@pytest.fixture(scope="session")
-def site(cluster):
-    return Site(cluster.url, cluster.authority)
-
-
-@pytest.fixture
-def ana(site):
-    return site.person()
 
 
 @pytest.fixture(scope="session")

@@ -63,6 +63,19 @@ def test_every_unchecked_sendable_says_why():
     assert not wrong
 
 
+def test_every_error_that_is_dropped_says_why():
+    wrong = []
+    for path, text in house.sources().items():
+        lines = text.splitlines()
+        for number, line in enumerate(lines):
+            if re.search(r"\btry[?!]", line.split("//")[0]):
+                near = lines[max(0, number - 5):number + 3]
+                if not any("//" in other for other in near):
+                    wrong.append(f"{path}:{number + 1}")
+
+    assert not wrong
+
+
 def test_nothing_is_marked_as_unfinished():
     wrong = [name for name, text in texts() if UNFINISHED.search(text)]
 

@@ -69,6 +69,7 @@ struct LogIn: Sendable {
         guard let user = try await names.users(of: [name])[name],
             let credential = try await accounts.credential(user)
         else { return nil }
+        // A stored name that is none any more matches nobody.
         let theirs: ClaimedName? =
             switch name.kind {
             case .username: (try? Username(reading: credential.username)).map { ClaimedName($0) }

@@ -20,6 +20,7 @@ package struct OpenAPI: Sendable {
         self.serverURL = serverURL
         var schemas: [String: JSONSchema] = [:]
         for sample in samples {
+            // Whatever is wrong with it, it is the program that is wrong.
             guard let value = try? JSONReader.parse(sample.json) else {
                 preconditionFailure("the sample of \(sample.name) is no JSON")
             }

@@ -29,6 +29,11 @@ import Testing
         return settings
     }
 
+    /// A client that has the first map.
+    private func aClient(on loop: EventLoop, _ transport: CacheTransport) -> MemcachedClient {
+        MemcachedClient(loop: loop, pools: [.feed: first], settings: patient(transport))
+    }
+
     /// What whoever drives a change does between two maps.
     private func stamp(_ map: PoolMap) throws {
         for node in map.stampsDue {
@@ -119,11 +124,7 @@ import Testing
     ) async throws {
         let map = first
         try await withLoop { loop in
-            let client = MemcachedClient(
-                loop: loop,
-                pools: [.feed: map],
-                settings: patient(transport)
-            )
+            let client = aClient(on: loop, transport)
             let keys = (0..<1_000).map { CacheKey(.feed, "warm-\($0)") }
             var random = SeededGenerator(seed: 7)
             var loads = 0
@@ -159,11 +160,7 @@ import Testing
     func `many keys at once are found wherever they are`(transport: CacheTransport) async throws {
         let map = first
         try await withLoop { loop in
-            let client = MemcachedClient(
-                loop: loop,
-                pools: [.feed: map],
-                settings: patient(transport)
-            )
+            let client = aClient(on: loop, transport)
             let keys = (0..<300).map { CacheKey(.feed, "many-\($0)") }
             for key in keys { await client.set(key, Array(key.name.utf8), ttl: .seconds(600)) }
 
@@ -186,8 +183,8 @@ import Testing
     ) async throws {
         let map = first
         try await withLoop { loop in
-            let old = MemcachedClient(loop: loop, pools: [.feed: map], settings: patient(transport))
-            let new = MemcachedClient(loop: loop, pools: [.feed: map], settings: patient(transport))
+            let old = aClient(on: loop, transport)
+            let new = aClient(on: loop, transport)
             let announced = try map.adding(fifth)
             let key = movingKey(announced, "old")
             await old.set(key, [1], ttl: .seconds(600))
@@ -212,11 +209,7 @@ import Testing
     func `a deletion waits for the map that it lacks`(transport: CacheTransport) async throws {
         let map = first
         try await withLoop { loop in
-            let client = MemcachedClient(
-                loop: loop,
-                pools: [.feed: map],
-                settings: patient(transport)
-            )
+            let client = aClient(on: loop, transport)
             let announced = try map.adding(fifth)
             let key = movingKey(announced, "late")
             await client.set(key, [1], ttl: .seconds(600))
@@ -234,11 +227,7 @@ import Testing
     func `a copy lives no longer than what it was made of`(transport: CacheTransport) async throws {
         let map = first
         try await withLoop { loop in
-            let client = MemcachedClient(
-                loop: loop,
-                pools: [.feed: map],
-                settings: patient(transport)
-            )
+            let client = aClient(on: loop, transport)
             let announced = try map.adding(fifth)
             let key = movingKey(announced, "life")
             await client.set(key, [1], ttl: .seconds(2))
