@@ -435,9 +435,8 @@ let package = Package(
             "Simulation",
             "Race",
             [
-                "Accounts", "Contracts", "Feed", "Graph", "Jobs", "PoolSimulation", "Sharding",
-                "Accounts", "Contracts", "Feed", "Graph", "Jobs", "Memcache", "Pages", "Sharding",
-                "Simulation",
+                "Accounts", "Contracts", "Feed", "Graph", "Jobs", "Memcache", "Pages", "PoolSimulation",
+                "Sharding", "Simulation",
             ]
         ),
         tests(

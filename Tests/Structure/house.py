@@ -16,18 +16,26 @@ IMPORT = re.compile(
 
 
 @functools.cache
-def manifest():
-    """Target name -> (path, names of the targets and products it uses)."""
+def _targets():
     answer = subprocess.run(
         ["swift", "package", "dump-package"], cwd=ROOT, capture_output=True, text=True, check=True)
-    targets = {}
-    for target in json.loads(answer.stdout)["targets"]:
-        uses = set()
-        for dependency in target["dependencies"]:
-            ((_, value),) = dependency.items()
-            uses.add(value[0])
-        targets[target["name"]] = (target.get("path") or "", uses)
-    return targets
+    return json.loads(answer.stdout)["targets"]
+
+
+def dependency_lists():
+    """Target name -> names of the targets and products it uses, as they are written."""
+    return {
+        target["name"]: [value[0] for uses in target["dependencies"] for value in uses.values()]
+        for target in _targets()}
+
+
+@functools.cache
+def manifest():
+    """Target name -> (path, names of the targets and products it uses)."""
+    lists = dependency_lists()
+    return {
+        target["name"]: (target.get("path") or "", set(lists[target["name"]]))
+        for target in _targets()}
 
 
 def layer(name):

@@ -94,3 +94,13 @@ def test_every_declared_module_is_imported():
         if house.layer(other) and house.layer(target) != "System"]
 
     assert not wrong
+
+
+def test_no_target_names_a_dependency_twice():
+    twice = {}
+    for name, names in house.dependency_lists().items():
+        doubled = {other for other in names if names.count(other) > 1}
+        if doubled:
+            twice[name] = sorted(doubled)
+
+    assert not twice
