@@ -242,10 +242,9 @@ class Frame:
         if self.options.json:
             print(json.dumps(row), flush=True)
         else:
-            beside = f"{row['ratio']:>8} x {peer}" if peer else ""
+            beside = "" if row["ratio"] is None else f"{row['ratio']:>8} x {peer}"
             print(f"{variant:28} {metric:12} {row['median']:>12} "
                   f"[{row['min']} - {row['max']}] {beside}", flush=True)
-
 
     def note(self, scenario, title, text):
         """Something that a reader of the results should see as it was printed."""
