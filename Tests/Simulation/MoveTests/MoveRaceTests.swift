@@ -8,11 +8,14 @@ import Testing
 /// `swift run -c release simulate --seeds 1...1000000` does the same for as many seeds as one likes.
 @Suite(.serialized)  // Leaves a core to the tests beside it.
 struct MoveRaceTests {
-    private static let seeds: ClosedRange<UInt64> = 1...60
+    /// Of each scenario; thousands of runs in all.
+    private static let seeds: ClosedRange<UInt64> = 1...400
+    /// Enough to see what is common.
+    private static let few: ClosedRange<UInt64> = 1...60
 
     private func summary(
         of scenario: Scenario,
-        seeds: ClosedRange<UInt64> = Self.seeds,
+        seeds: ClosedRange<UInt64> = Self.few,
         flaw: Flaw? = nil
     ) -> (summary: RunSummary, wrong: [String]) {
         var summary = RunSummary()
@@ -30,7 +33,7 @@ struct MoveRaceTests {
 
     @Test(arguments: Scenario.all)
     func `one owner at most, nothing lost, doubled, stale or left over`(scenario: Scenario) {
-        let (summary, wrong) = summary(of: scenario)
+        let (summary, wrong) = summary(of: scenario, seeds: Self.seeds)
 
         #expect(wrong == [])
         #expect(summary.moves[.cleaned] ?? 0 > 0)
