@@ -344,8 +344,8 @@ let package = Package(
             "Services",
             "Media",
             [
-                "Contracts", "Database", "EventLoops", "HTTP", "JSON", "Jobs", "Media", "Metrics",
-                "Objects", "ServiceKit", "Sharding", "TestSupport", logging,
+                "Contracts", "Crypto", "Database", "EventLoops", "HTTP", "JSON", "Jobs", "Media",
+                "Metrics", "Objects", "ServiceKit", "Sharding", "TestSupport", logging,
             ],
             exclude: ["Fixtures"]
         ),
@@ -427,8 +427,8 @@ let package = Package(
             "Services",
             "ServiceKit",
             [
-                "Contracts", "EventLoops", "HTTP", "JSON", "Metrics", "Postgres", "ServiceKit",
-                "TestSupport", logging,
+                "Contracts", "Crypto", "EventLoops", "HTTP", "JSON", "Metrics", "Postgres",
+                "ServiceKit", "TestSupport", logging,
             ]
         ),
         tests(

@@ -38,7 +38,7 @@ def test_an_app_node_killed_in_the_middle_of_an_upload(cluster, site, share):
     author = site.person()
     (reader,) = audience(site, author, 1)
     body, key = form(PHOTO.read_bytes()), secrets.token_hex(8)
-    before, app = stored(cluster), cluster.process("app1")
+    before, app = stored(cluster), cluster.process("media1")
 
     with send_part(app["port"], author, key, body, int(len(body) * share)) as connection:
         if share < 1:
@@ -51,7 +51,7 @@ def test_an_app_node_killed_in_the_middle_of_an_upload(cluster, site, share):
         with contextlib.suppress(ConnectionResetError):
             # When all had arrived the answer may have been faster than the signal.
             assert connection.recv(65536) == b"" or share == 1
-    cluster.wait_for_new("app1", app["pid"])
+    cluster.wait_for_new("media1", app["pid"])
 
     def again():
         return author.call(

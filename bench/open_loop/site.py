@@ -187,14 +187,17 @@ class Cluster:
 
     def processes(self):
         """Name -> process id of what runs under supervision."""
+        return {process["name"]: process["pid"] for process in self.status()["processes"] if process.get("pid")}
+
+    def status(self):
+        """What cluster/status tells programs."""
         run = subprocess.run(
             [str(ROOT / "cluster" / "status"), "--json"], capture_output=True, text=True,
             env={**os.environ, "TESSERA_HOME": str(self.home)})
         try:
-            listing = json.loads(run.stdout)["processes"]
-        except (ValueError, KeyError):
+            return json.loads(run.stdout)
+        except ValueError:
             raise Unanswered(f"cluster/status: {run.stderr.strip()}") from None
-        return {process["name"]: process["pid"] for process in listing if process.get("pid")}
 
 
 def _text(text):

@@ -22,6 +22,9 @@ from .accounting import Accounting
 # Everything of a cluster lies within this many ports.
 PORTS = 500
 SCOPES = "read write follow"
+# The services that can have nodes of their own. Here they run on core's unless told otherwise: what is measured is one
+# process, as the peers are.
+POOLS = ("media", "search")
 TOKEN_SECONDS = 7 * 86400
 
 
@@ -40,6 +43,7 @@ class BenchCluster:
             "HTTP_PORT": str(base + 480), "HTTPS_PORT": str(base + 481), "SHARDS": str(shards),
             "APP_NODES": str(app_nodes), "WORKERS": str(workers), "COORDINATORS": "1",
             "SKIP_PACKAGES": "1", "SKIP_BUILD": "1", "TMPDIR": str(self.home),
+            **{f"{name.upper()}_NODES": "0" for name in POOLS},
             **{name.upper(): str(value) for name, value in settings.items()}}
         frame.product("appnode")
         frame.on_close(self.close)
@@ -92,6 +96,12 @@ class BenchCluster:
 
     def processes(self):
         return self.site.processes()
+
+    def status(self):
+        return self.site.status()
+
+    def names(self, prefix):
+        return [name for name in self.processes() if name.startswith(prefix)]
 
     def flush_caches(self):
         """Every memcached forgets everything."""

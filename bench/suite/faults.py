@@ -1,7 +1,10 @@
 """A load that goes on while something happens to the cluster, and what its users saw before, meanwhile and after."""
+import dataclasses
 import os
 import signal
 import statistics
+import subprocess
+import threading
 import time
 
 from frame import Unavailable, tree
@@ -107,3 +110,76 @@ def resume(cluster, pids):
             os.kill(pid, signal.SIGCONT)
         except ProcessLookupError:
             continue
+
+
+# A slow process runs for this share of each of these seconds.
+SLOW_SHARE, SLOW_SECONDS = 0.1, 0.1
+# How long everything may take to be as before when a fault is over.
+WHOLE_SECONDS = 60
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Fault:
+    """Something that happens to processes, and the features that are allowed to fail of it."""
+
+    name: str
+    processes: list
+    how: str
+    own: set
+
+    def act(self, cluster):
+        """Makes it happen; gives what ends it."""
+        if self.how == "killed":
+            kill(cluster, self.processes)
+            return lambda: None
+        if self.how == "stopped":
+            supervise(cluster, "stop", self.processes)
+            return lambda: supervise(cluster, "start", self.processes)
+        pids = pause(cluster, self.processes)
+        if self.how == "hung":
+            return lambda: resume(cluster, pids)
+        return slow(cluster, pids)
+
+
+def slow(cluster, pids):
+    """Lets processes run now and then only; gives what ends it. They are stopped when it is called."""
+    over = threading.Event()
+
+    def act():
+        while not over.wait(SLOW_SECONDS * (1 - SLOW_SHARE)):
+            resume(cluster, pids)
+            over.wait(SLOW_SECONDS * SLOW_SHARE)
+            for pid in pids:
+                os.kill(pid, signal.SIGSTOP)
+
+    thread = threading.Thread(target=act, daemon=True)
+    thread.start()
+
+    def end():
+        over.set()
+        thread.join()
+        resume(cluster, pids)
+
+    return end
+
+
+def supervise(cluster, action, names):
+    """Starts or stops supervised processes, which stay so."""
+    run = subprocess.run(
+        ["supervisorctl", "-c", str(cluster.home / "config" / "supervisord.conf"), action, *names],
+        capture_output=True, text=True, check=False)
+    if "ERROR" in run.stdout and "already" not in run.stdout:
+        raise Unavailable(f"supervisorctl {action}: {run.stdout.strip()[-200:]}")
+
+
+def wait_until_whole(cluster):
+    """Until every process runs and the balancer sends requests to every node."""
+    deadline = time.monotonic() + WHOLE_SECONDS
+    while True:
+        status = cluster.status()
+        if status["ready"] and all(row["state"] == "running" for row in status["processes"]) and all(
+                pool["up"] == pool["nodes"] for pool in status["pools"]):
+            return
+        if time.monotonic() > deadline:
+            raise Unavailable(f"not whole again: {status}")
+        time.sleep(0.2)

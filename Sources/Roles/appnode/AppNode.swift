@@ -1,3 +1,4 @@
+import Contracts
 import Database
 import Etcd
 import EventLoops
@@ -33,8 +34,26 @@ final class AppNode: Role {
         settings = AppNodeSettings(values)
         loops = parts.loops
         health = NodeHealth()
-        shared = try NodeParts(settings: settings, process: parts, health: health)
+        shared = try NodeParts(
+            settings: settings,
+            metrics: parts.metrics,
+            sink: parts.sink,
+            log: parts.log,
+            health: health
+        )
     }
+
+    static func main() {
+        let arguments = CommandLine.arguments.dropFirst()
+        if arguments.contains(RouteList.flag) {
+            RouteList.show(arguments: arguments.filter { $0 != RouteList.flag })
+        } else {
+            run(AppNode.self)
+        }
+    }
+
+    /// As every role is run: its own `main` hides that of all.
+    private static func run<R: Role>(_ role: R.Type) { role.main() }
 
     // MARK: Start
 
@@ -62,7 +81,7 @@ final class AppNode: Role {
             }
             running.withLock { $0.loops.append(part) }
         }
-        let identity = NodeIdentity(role: Self.name, schemas: NodeLoop.schemaNumbers)
+        let identity = NodeIdentity(role: Self.name, schemas: NodeServices.schemaNumbers)
         let caches = running.withLock { $0.loops.map(\.cache) }
         try await onLoop(loops[0]) {
             follower.follow(databases, as: identity)
@@ -79,7 +98,8 @@ final class AppNode: Role {
             }
         }
         let address = "\(settings.address):\(settings.port)"
-        shared.log.notice("serving", metadata: ["address": "\(address)"])
+        let names = settings.services.map(\.rawValue).sorted().joined(separator: ", ")
+        shared.log.notice("serving", metadata: ["address": "\(address)", "services": "\(names)"])
     }
 
     private func pools(_ etcd: EtcdSettings) async throws -> PoolFollower {
@@ -99,7 +119,7 @@ final class AppNode: Role {
 
     /// Refuses to serve what could not be served right: a schema that is too old, a shard without room.
     private func check(_ database: Database, _ budget: ConnectionBudget) async throws {
-        let checks = ShardChecks(database: database, schemas: NodeLoop.schemas)
+        let checks = ShardChecks(database: database, schemas: NodeServices.schemas)
         let watch = try await onLoop(database.loop) { [shared] in
             let silent = try await checks.checkSchemas()
             try await database.check(budget)

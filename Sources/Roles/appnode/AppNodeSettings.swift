@@ -14,6 +14,17 @@ import Sharding
 struct AppNodeSettings: Sendable {
     static let table: [Setting] =
         [
+            Setting(
+                "services",
+                .list,
+                default: everyService,
+                "Which services run here: \(ServiceName.allCases.map(\.rawValue).joined(separator: ", ")), or all."
+            ),
+            Setting(
+                "peers.url",
+                default: "",
+                "Where nodes reach the services that do not run here: http://host:port of the balancer's inner side."
+            ),
             Setting("http.address", default: "127.0.0.1", "Where the API listens."),
             Setting("http.port", .integer(0...65_535), default: "15100", "Its port."),
             Setting(
@@ -79,6 +90,41 @@ struct AppNodeSettings: Sendable {
     var publicURL: String {
         let url = values.text("public.url")
         return url.hasSuffix("/") ? String(url.dropLast()) : url
+    }
+
+    // MARK: Services
+
+    private static let everyService = "all"
+
+    /// Those that run here; checked by ``checkServices()``.
+    var services: Set<ServiceName> {
+        let names = values.list("services")
+        if names.contains(Self.everyService) { return Set(ServiceName.allCases) }
+        return Set(names.compactMap { ServiceName(rawValue: $0) })
+    }
+
+    func runs(_ service: ServiceName) -> Bool { services.contains(service) }
+
+    /// Without a final slash.
+    var peerURL: String {
+        let url = values.text("peers.url")
+        return url.hasSuffix("/") ? String(url.dropLast()) : url
+    }
+
+    func checkServices() throws(SettingsError) {
+        for name in values.list("services")
+        where name != Self.everyService && ServiceName(rawValue: name) == nil {
+            let known = ServiceName.allCases.map(\.rawValue).joined(separator: ", ")
+            throw SettingsError("services: there is no \(name); there are \(known), and all")
+        }
+        guard !services.isEmpty else {
+            throw SettingsError("services is empty: name some, or all")
+        }
+        if !runs(.media), !peerURL.hasPrefix("http://") {
+            throw SettingsError(
+                "services leaves media out: say in peers.url where its pool is reached"
+            )
+        }
     }
 
     // MARK: For the parts

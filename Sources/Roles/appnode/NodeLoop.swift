@@ -3,19 +3,13 @@ import Contracts
 import Database
 import EventLoops
 import Feed
-import Graph
 import HTTP
-import Instance
 import Interactions
-import JSON
 import Logging
-import Media
 import Memcache
 import Pages
-import Posts
 import Processes
 import Ranking
-import Search
 import ServiceKit
 import Settings
 
@@ -25,148 +19,49 @@ final class NodeLoop: @unchecked Sendable {
     let loop: EventLoop
     let database: Database
     let cache: MemcachedClient
-    private let feed: FeedService
-    private let interactions: InteractionLog
-    private let ranking: RankingService
-    private let withdrawn: WithdrawnFollower
+    private let services: NodeServices
     private let server: HTTPServer
 
     /// How long what was recorded beside requests may take to be written at the end.
     private static let writeTime = Duration.seconds(2)
 
-    /// What every endpoint of this node needs of each shard's schema.
-    static let schemas: [SchemaRequirement] = [
-        AccountsService.schema, FeedService.schema, GraphService.schema, MediaService.schema,
-        PostsService.schema, RankingService.schema, ServiceKitSchema.requirement,
-        // Reads are held against control.ownership, rendered pages against control.withdrawn.
-        SchemaRequirement(module: "Database", number: 5),
-    ]
-
-    /// The same by module, as the node tells it to etcd.
-    static var schemaNumbers: [String: Int] {
-        Dictionary(schemas.map { ($0.module, $0.number) }, uniquingKeysWith: max)
-    }
-
     /// Called on `loop`.
     init(loop: EventLoop, shared: NodeParts, database: Database, pools: PoolFollower) {
         let settings = shared.settings
-        let url = settings.publicURL
         self.loop = loop
         self.database = database
         cache = pools.client(on: loop)
         CacheMetrics.register(cache, in: shared.metrics)
         DatabaseMetrics.register(database, in: shared.metrics)
-
-        withdrawn = WithdrawnFollower(
-            loop: loop,
-            database: database,
-            limits: settings.withdrawnLimits,
-            metrics: shared.metrics
+        services = NodeServices(loop: loop, shared: shared, database: database, cache: cache)
+        let everywhere = HealthEndpoints(health: shared.health).endpoints
+        let description = OpenAPI.endpoint(
+            describing: services.routes.all + everywhere,
+            version: InstanceEntity.softwareVersion,
+            serverURL: settings.publicURL,
+            samples: EntitySamples.all
         )
-        let pages = PageCache(
-            loop: loop,
-            cache: cache,
-            follower: withdrawn,
-            lifetime: settings.pageLifetime,
-            metrics: shared.metrics
-        )
-        let drop = PageDrop(cache: cache)
-
-        let media = MediaService(
-            database: database,
-            objects: shared.objects,
-            images: shared.images,
-            publicURL: url
-        )
-        let accounts = AccountsService(
-            loop: loop,
-            database: database,
-            cache: cache,
-            images: media,
-            security: shared.security,
-            settings: settings.accounts,
-            publicURL: url
-        )
-        let graph = GraphService(
-            database: database,
-            accounts: accounts.directory,
-            drop: drop
-        )
-        interactions = InteractionLog(
-            database: database,
-            servedPerSecond: settings.values.integer("interactions.served_per_second"),
-            metrics: shared.metrics,
-            log: shared.log
-        )
-        let posts = PostsService(
-            database: database,
-            cache: cache,
-            accounts: accounts.directory,
-            graph: graph,
-            media: media,
-            pages: pages,
-            interactions: interactions,
-            publicURL: url
-        )
-        ranking = RankingService(
-            database: database,
-            interactions: interactions,
-            metrics: shared.metrics,
-            log: shared.log
-        )
-        feed = FeedService(
-            loop: loop,
-            database: database,
-            posts: posts.client,
-            pages: pages,
-            interactions: interactions,
-            logger: shared.log
-        )
-        let search = SearchService(
-            accounts: accounts.directory,
-            posts: posts.client,
-            publicURL: url
-        )
-        let instance = InstanceService(
-            instance: settings.instance,
-            figures: NodeFigures(
-                loop: loop,
-                accounts: accounts.directory,
-                feed: feed,
-                posts: posts
-            ).current
-        )
-        var endpoints = accounts.endpoints + graph.endpoints + posts.endpoints
-        endpoints += media.endpoints + feed.endpoints + search.endpoints + instance.endpoints
-        endpoints += ranking.endpoints
-        endpoints += HealthEndpoints(health: shared.health).endpoints
-        endpoints.append(
-            OpenAPI.endpoint(
-                describing: endpoints,
-                version: InstanceEntity.softwareVersion,
-                serverURL: url,
-                samples: EntitySamples.all
-            )
-        )
-        let services = ServiceServer(
-            endpoints: endpoints,
-            sessions: accounts.sessions,
-            publicURL: url,
+        let front = ServiceServer(
+            endpoints: services.routes.served(by: settings.services) + everywhere + [description],
+            sessions: services.accounts.sessions,
+            publicURL: settings.publicURL,
             metrics: shared.metrics,
             log: shared.log,
             access: settings.values.flag("log.access") ? AccessLog(sink: shared.sink) : nil,
-            acted: { await drop.acted([$0.rawValue]) }
+            peers: shared.peers,
+            acted: { [drop = services.drop] in await drop.acted([$0.rawValue]) }
         )
         server = HTTPServer(
             loop: loop,
             limits: settings.httpLimits,
-            hooks: services.hooks,
+            hooks: front.hooks,
             trustsForwarded: settings.values.flag("http.trust_forwarded"),
-            handler: Failpoint.isAllowed
-                ? AnswerFailpoint.wrap(services.handle) : services.handle
+            handler: Failpoint.isAllowed ? AnswerFailpoint.wrap(front.handle) : front.handle
         )
-        withdrawn.start()
-        feed.start()
+        if settings.runs(.core) {
+            services.withdrawn.start()
+            services.feed.start()
+        }
     }
 
     func listen(address: String, port: Int) throws {
@@ -176,10 +71,10 @@ final class NodeLoop: @unchecked Sendable {
     /// Ends what the loop does, requests first.
     func drain(deadline: Duration) async {
         await server.drain(deadline: deadline)
-        feed.stop()
-        withdrawn.stop()
-        await interactions.drain(deadline: Self.writeTime)
-        await ranking.drain(deadline: Self.writeTime)
+        services.feed.stop()
+        services.withdrawn.stop()
+        await services.interactions.drain(deadline: Self.writeTime)
+        await services.ranking.drain(deadline: Self.writeTime)
         await database.close()
     }
 }

@@ -1,4 +1,5 @@
 import Accounts
+import Contracts
 import Crypto
 import EventLoops
 import Logging
@@ -6,7 +7,7 @@ import Logs
 import Media
 import Metrics
 import Objects
-import Processes
+import ServiceKit
 import Settings
 
 /// What the loops of one process share: nothing in it changes, or it keeps itself in order.
@@ -25,17 +26,25 @@ struct NodeParts: Sendable {
     let objects: DirectoryStore
     let images: ImageProcessor
 
+    /// What other nodes of the installation know this one by.
+    let peers: PeerSecret
+
     init(
         settings: AppNodeSettings,
-        process: ProcessParts,
+        metrics: MetricsRegistry,
+        sink: LogSink,
+        log: Logger,
         health: NodeHealth
     ) throws {
         self.settings = settings
-        metrics = process.metrics
-        sink = process.sink
-        log = process.log
+        self.metrics = metrics
+        self.sink = sink
+        self.log = log
         self.health = health
-        security = AccountsSecurity(keys: try Self.keys(settings, log))
+        try settings.checkServices()
+        let keys = try Self.keys(settings, log)
+        security = AccountsSecurity(keys: keys)
+        peers = PeerSecret(keys: keys)
         let root = settings.values.text("objects.directory")
         guard !root.isEmpty else {
             throw SettingsError("objects.directory is not set: say where media files are kept")
@@ -54,6 +63,17 @@ struct NodeParts: Sendable {
                 queueLimit: Self.queueLimit,
                 name: "images"
             )
+        )
+    }
+
+    /// What calls a service that this node does not run.
+    func caller(of service: ServiceName, on loop: EventLoop) -> ServiceCaller {
+        ServiceCaller(
+            loop: loop,
+            service: service,
+            address: settings.peerURL,
+            secret: peers,
+            metrics: metrics
         )
     }
 

@@ -34,7 +34,7 @@ package struct MediaService: Service, MediaClient, ImageStore {
         self.publicURL = publicURL.hasSuffix("/") ? String(publicURL.dropLast()) : publicURL
     }
 
-    package var endpoints: [Endpoint] { uploadEndpoints + [fileEndpoint] }
+    package var endpoints: [Endpoint] { uploadEndpoints + [fileEndpoint, imageCallEndpoint] }
 
     package static func effects(database: Database) -> [any EffectHandler] {
         let store = MediaStore(database: database)

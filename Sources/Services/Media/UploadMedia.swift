@@ -187,7 +187,7 @@ extension MediaService {
 
     // MARK: Refusals
 
-    private static let tooLarge = ServiceError(
+    static let tooLarge = ServiceError(
         .tooLarge,
         "Validation failed: File is larger than \(MediaLimits.imageBytes >> 20) MiB"
     )

@@ -14,6 +14,8 @@ package struct Endpoint: Sendable {
         case app([String] = [])
         /// A user's token with one of these scopes (none: with any).
         case user([String])
+        /// Another node of this installation; to everybody else there is nothing at the path.
+        case peer
     }
 
     /// How the body reaches the handler.

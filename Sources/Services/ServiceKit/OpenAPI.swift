@@ -15,7 +15,7 @@ package struct OpenAPI: Sendable {
         serverURL: String,
         samples: [(name: String, json: [UInt8])]
     ) {
-        self.endpoints = endpoints
+        self.endpoints = endpoints.filter { $0.access != .peer }
         self.version = version
         self.serverURL = serverURL
         var schemas: [String: JSONSchema] = [:]
@@ -146,7 +146,7 @@ package struct OpenAPI: Sendable {
                 }
             }
             switch access {
-            case .open: break
+            case .open, .peer: break
             case .optionalUser:
                 json.object { _ in }
                 scheme([], &json)
@@ -401,7 +401,7 @@ extension Endpoint {
 
     var scopes: [String] {
         switch access {
-        case .open, .optionalUser: []
+        case .open, .optionalUser, .peer: []
         case .app(let scopes), .user(let scopes): scopes
         }
     }

@@ -26,6 +26,7 @@ package final class ServiceServer: @unchecked Sendable {
         metrics: MetricsRegistry,
         log: Logger,
         access: AccessLog? = nil,
+        peers: PeerSecret? = nil,
         acted: (@Sendable (UserID) async -> Void)? = nil
     ) {
         self.endpoints = endpoints
@@ -34,7 +35,7 @@ package final class ServiceServer: @unchecked Sendable {
         self.log = log
         telemetry = ServiceTelemetry(endpoints, metrics: metrics, access: access)
         var router = Router()
-        let gate = Gate(sessions: sessions, publicURL: publicURL, acted: acted)
+        let gate = Gate(sessions: sessions, publicURL: publicURL, peers: peers, acted: acted)
         for (index, endpoint) in endpoints.enumerated() {
             router.add(endpoint.method, endpoint.path, bodyLimit: endpoint.body.limit) { request in
                 request.operation = index
@@ -140,6 +141,8 @@ package final class ServiceServer: @unchecked Sendable {
 private struct Gate: Sendable {
     let sessions: any SessionsClient
     let publicURL: String
+    /// Without it no other node is believed.
+    let peers: PeerSecret?
     let acted: (@Sendable (UserID) async -> Void)?
 
     /// Admits what needs no waiting: a request to an open endpoint, without a body.
@@ -182,6 +185,12 @@ private struct Gate: Sendable {
         for access: Endpoint.Access
     ) async throws -> Authentication? {
         guard access != .open else { return nil }
+        if access == .peer {
+            guard peers?.isKnown(request.header(PeerSecret.header)) == true else {
+                throw HTTPError(404, "There is nothing at this path.")
+            }
+            return nil
+        }
         guard let header = request.header("Authorization") else {
             guard access == .optionalUser else { throw ServiceError.unauthorized }
             return nil
@@ -190,7 +199,7 @@ private struct Gate: Sendable {
             throw ServiceError.unauthorized
         }
         switch access {
-        case .open, .optionalUser: break
+        case .open, .optionalUser, .peer: break
         case .app(let scopes): try Self.check(valid, covers: scopes)
         case .user(let scopes):
             guard valid.user != nil else {

@@ -1,7 +1,9 @@
 import Contracts
 import HTTP
 import JSON
+import Metrics
 import Objects
+import ServiceKit
 import Sharding
 import TestSupport
 import Testing
@@ -298,6 +300,46 @@ struct MediaServiceTests {
             var statuses: [Int] = []
             for url in urls { statuses.append(try await world.call(.get, url).status) }
             #expect(statuses == [404, 404, 200])
+        }
+    }
+
+    @Test func `a node without this service has its pictures cut by one that runs it`() async throws
+    {
+        try await MediaWorld.run { world in
+            let server = HTTPServer(
+                loop: world.loop,
+                hooks: world.server.hooks,
+                handler: world.server.handle
+            )
+            let port = try server.listen(address: "127.0.0.1", port: 0)
+            let remote = RemoteImages(
+                caller: ServiceCaller(
+                    loop: world.loop,
+                    service: .media,
+                    address: "http://127.0.0.1:\(port)",
+                    secret: world.peers,
+                    metrics: MetricsRegistry()
+                )
+            )
+
+            let stored = try await remote.store(
+                try world.photo("gps.jpg"),
+                as: .avatar,
+                owner: MediaWorld.ann
+            )
+            let path = String(stored.url.dropFirst(MediaWorld.publicURL.count))
+            let served = try await world.call(.get, path)
+            #expect(served.status == 200)
+            let refusal = await #expect(throws: ServiceError.self) {
+                try await remote.store(Array("<svg/>".utf8), as: .header, owner: MediaWorld.ann)
+            }
+            #expect(refusal?.code == .unprocessable)
+
+            await server.drain(deadline: .milliseconds(50))
+            let gone = await #expect(throws: ServiceError.self) {
+                try await remote.store([1], as: .avatar, owner: MediaWorld.ann)
+            }
+            #expect(gone?.code == .unavailable)
         }
     }
 

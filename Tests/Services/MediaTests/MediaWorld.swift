@@ -1,4 +1,5 @@
 import Contracts
+import Crypto
 import Database
 import EventLoops
 import Foundation
@@ -28,6 +29,8 @@ final class MediaWorld: @unchecked Sendable {
     let collector: MediaCollector
     let workers: Database
     let server: ServiceServer
+    /// What the nodes of the installation know each other by.
+    let peers = PeerSecret(keys: .random())
     private let database: Database
 
     /// Runs `body` in a world of its own.
@@ -95,7 +98,8 @@ final class MediaWorld: @unchecked Sendable {
             sessions: NamedSessions(),
             publicURL: Self.publicURL,
             metrics: MetricsRegistry(),
-            log: log
+            log: log,
+            peers: peers
         )
     }
 

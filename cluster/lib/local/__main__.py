@@ -1,7 +1,7 @@
 """Dispatches to the commands; every failure a person can mend ends as one line."""
 import sys
 
-from . import commands, rebalance, up
+from . import commands, rebalance, scaling, up
 from .console import Failure, warn
 
 COMMANDS = {
@@ -12,6 +12,8 @@ COMMANDS = {
     "status": commands.status,
     "logs": commands.logs,
     "restart": commands.restart,
+    "scale": scaling.scale,
+    "upgrade": scaling.upgrade,
     "grow": rebalance.grow,
     "shrink": rebalance.shrink,
     "replace": rebalance.replace,

@@ -27,16 +27,15 @@ def check(layout):
     """Refuses more processes than the shards have connections for."""
     demand = loops(layout) * _for_each_loop(layout) + CONTROL_CONNECTIONS
     if demand > _room(layout):
-        settings = layout.settings
         raise Failure(
-            f"{settings.app_nodes} app nodes and {settings.workers} workers would open {demand}"
+            f"{len(layout.app_nodes)} app nodes and {layout.settings.workers} workers would open {demand}"
             f" connections to each shard, which takes {_room(layout)}; ask for fewer, or raise"
             f" max_connections in cluster/templates/postgresql.conf and in tessera.conf of each shard",
             REFUSED)
 
 
 def _for_each_loop(layout):
-    return (APP_CONNECTIONS * layout.settings.app_nodes
+    return (APP_CONNECTIONS * len(layout.app_nodes)
             + WORKER_CONNECTIONS * layout.settings.workers)
 
 

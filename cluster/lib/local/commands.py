@@ -6,7 +6,7 @@ import shutil
 import sys
 import time
 
-from . import balancer, nodes
+from . import balancer, nodes, scaling
 from .console import Failure, step
 from .layout import Layout, Settings, database_home, state_folder
 from .processes import Supervisor
@@ -70,13 +70,16 @@ def status(arguments):
     if options.json:
         print(json.dumps({
             "home": str(layout.home), "url": layout.url, "secure_url": layout.secure_url,
-            "ready": ready, "processes": rows}))
+            "ready": ready, "pools": _pools(layout), "processes": rows}))
     else:
         print(f"{'PROCESS':20}{'STATE':10}{'PID':>8}{'PORT':>7}{'METRICS':>9}  UP")
         for row in rows:
             print(f"{row['name']:20}{row['state']:10}{row['pid'] or '-':>8}"
                   f"{row['port'] or '-':>7}{row['metrics_port'] or '-':>9}"
                   f"  {_age(row['seconds']) if row['pid'] else '-'}")
+        print(f"\n{'POOL':20}{'NODES':10}{'UP':>8}{'REQUESTS':>9}")
+        for pool in _pools(layout):
+            print(f"{pool['service']:20}{pool['nodes']:<10}{pool['up']:>8}{pool['requests']:>9}")
         print(f"\n{layout.url} {'is ready' if ready else 'is not ready'}")
     if not (healthy and ready):
         sys.exit(1)
@@ -92,6 +95,18 @@ def _rows(layout):
             "name": node.name, "state": process.get("statename", "stopped").lower(),
             "pid": process.get("pid", 0), "port": node.port, "metrics_port": node.metrics_port,
             "seconds": seconds, "log": str(layout.log(node.name))})
+    return rows
+
+
+def _pools(layout):
+    """Each service's nodes as the balancer sees them, and the requests that they have."""
+    known = balancer.servers(layout)
+    rows = []
+    for service in layout.pools:
+        mine = [known.get(node.name, ("", 0)) for node in layout.pool(service)]
+        rows.append({"service": service, "nodes": len(mine),
+                     "up": sum(state.startswith("UP") for state, _ in mine),
+                     "requests": sum(requests for _, requests in mine)})
     return rows
 
 
@@ -119,22 +134,27 @@ def logs(arguments):
 
 def restart(arguments):
     parser = argparse.ArgumentParser(prog="cluster/restart")
-    parser.add_argument("name", help="a process (app1) or a group (app, worker, coordinator, shard, memcached)")
+    parser.add_argument(
+        "name", help="a process (app1), a service's pool (core, media), or a group (worker, coordinator, shard, memcached)")
     name = parser.parse_args(arguments).name
     layout = Layout.load()
     supervisor = Supervisor(layout)
     if not supervisor.alive:
         raise Failure("the cluster is down; cluster/up starts it")
     chosen = [node for node in layout.nodes
-              if name == node.name or name == node.name.split("-")[0].rstrip("0123456789")]
+              if name in (node.name, node.service, node.name.split("-")[0].rstrip("0123456789"))]
     if not chosen:
         raise Failure(f"{name} is no process; the names are:"
                       f" {', '.join(node.name for node in layout.nodes)}")
+    for service in layout.pools:
+        mine = [node for node in chosen if node.service == service]
+        if mine:
+            scaling.restart_pool(layout, supervisor, service, mine)
     for node in chosen:
         started = time.monotonic()
         if node.name == "haproxy":
             balancer.reload(supervisor)
             step("haproxy: reloaded (new processes, the same sockets)")
-            continue
-        nodes.restart(layout, supervisor, node, layout.settings.start_seconds)
-        step(f"{node.name}: restarted in {time.monotonic() - started:.1f} s")
+        elif not node.service:
+            nodes.restart(layout, supervisor, node, layout.settings.start_seconds)
+            step(f"{node.name}: restarted in {time.monotonic() - started:.1f} s")

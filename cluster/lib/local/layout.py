@@ -18,6 +18,12 @@ PORT_RANGE = 500
 # Ports of shards are base + 201 up to 299, so a shard's number is at most 99.
 LARGEST_SHARD_NUMBER = 99
 MOST = {"shards": 64, "app_nodes": 40, "workers": 40, "coordinators": 9}
+# The services that may have a pool of app nodes of their own, and what its nodes are called. `NAME_NODES` says how many
+# there are; without any, a service runs on the nodes of core.
+POOLS = {"core": "app", "media": "media", "search": "search"}
+# Ports of core's nodes are base + 101 up to 141, of the other pools' nodes base + 9 up to 43, their metrics 35 above.
+# A pool that is restarted has one node more for a while.
+MOST_OF_A_POOL, POOL_PORTS, POOL_METRICS = 6, 9, 44
 # Nodes of each pool, and the megabytes of each: what stands in for dead nodes for some seconds needs few.
 CACHE_POOLS = {"feed": (2, 192), "object": (2, 192), "session": (2, 64), "gutter": (1, 64)}
 # Ports of caches are base + 400 up to 499, dealt out to the pools in turn.
@@ -36,6 +42,8 @@ class Settings:
     # Likewise: the numbers of each pool's memcached nodes.
     cache_numbers: dict = dataclasses.field(default_factory=dict)
     app_nodes: int = 2
+    media_nodes: int = 1
+    search_nodes: int = 1
     workers: int = 2
     # One leads, the others stand by.
     coordinators: int = 2
@@ -82,6 +90,9 @@ class Settings:
         for name, most in MOST.items():
             if not 1 <= getattr(self, name) <= most:
                 raise Failure(f"{name.upper()} must be between 1 and {most}")
+        for service, name in POOLS.items():
+            if service != "core" and not 0 <= self.nodes(service) <= MOST_OF_A_POOL:
+                raise Failure(f"{name.upper()}_NODES must be between 0 and {MOST_OF_A_POOL}")
         if not 1024 <= self.port_base <= EPHEMERAL_PORTS - PORT_RANGE:
             raise Failure(
                 f"PORT_BASE must be between 1024 and {EPHEMERAL_PORTS - PORT_RANGE}:"
@@ -96,6 +107,13 @@ class Settings:
             raise Failure(
                 f"this cluster has {len(kept.shard_numbers)} shards; to go down to {self.shards} run"
                 f" cluster/shrink {len(kept.shard_numbers) - self.shards}")
+
+    def nodes(self, service):
+        """How many nodes the service has for itself."""
+        return getattr(self, f"{POOLS[service]}_nodes")
+
+    def set_nodes(self, service, count):
+        setattr(self, f"{POOLS[service]}_nodes", count)
 
     def keep(self, home):
         new = home / "settings.json.new"
@@ -114,6 +132,8 @@ class Node:
     index: int = 0
     pool: str = ""
     metrics_port: int = 0
+    # Of an app node: whose pool it is in.
+    service: str = ""
 
 
 class Layout:
@@ -184,8 +204,34 @@ class Layout:
 
     @property
     def app_nodes(self):
-        return [Node(f"app{i}", self.base + 100 + i, i, metrics_port=self.base + 150 + i)
-                for i in range(1, self.settings.app_nodes + 1)]
+        return [node for service in POOLS for node in self.pool(service)]
+
+    def pool(self, service):
+        return [self.app_node(service, i) for i in range(1, self.settings.nodes(service) + 1)]
+
+    def app_node(self, service, index):
+        name = f"{POOLS[service]}{index}"
+        if service == "core":
+            return Node(name, self.base + 100 + index, index, metrics_port=self.base + 150 + index,
+                        service=service)
+        place = (list(POOLS).index(service) - 1) * (MOST_OF_A_POOL + 1) + index - 1
+        return Node(name, self.base + POOL_PORTS + place, index,
+                    metrics_port=self.base + POOL_METRICS + place, service=service)
+
+    @property
+    def pools(self):
+        """The services that have nodes of their own."""
+        return [service for service in POOLS if self.settings.nodes(service)]
+
+    def services(self, node):
+        """What an app node runs: its pool's service, and on core's nodes those that have no pool."""
+        others = [service for service in POOLS if service not in self.pools]
+        return [node.service, *others] if node.service == "core" else [node.service]
+
+    @property
+    def peers_port(self):
+        """The balancer's inner side, by which nodes reach other services."""
+        return self.base + 91
 
     @property
     def workers(self):
@@ -216,7 +262,8 @@ class Layout:
         """Every port that the cluster listens on, with the process that does."""
         pairs = [(port, node.name) for node in self.nodes
                  for port in (node.port, node.metrics_port) if port]
-        return [*pairs, (self.etcd_peer_port, "etcd"), (self.settings.https_port, "haproxy")]
+        return [*pairs, (self.etcd_peer_port, "etcd"), (self.settings.https_port, "haproxy"),
+                (self.peers_port, "haproxy")]
 
     def shard_data(self, node):
         return database_home(self.home) / node.name

@@ -13,6 +13,9 @@ from .processes import wait_for
 from .templates import render, write_if_changed
 
 DRAIN_SECONDS = 20
+# How long the balancer's requests on a node that leaves are waited for; what is still there then is for ever (a
+# WebSocket), and the node itself ends it.
+IDLE_SECONDS = 5
 
 
 def write(layout):
@@ -20,7 +23,8 @@ def write(layout):
     texts = {}
     for node in layout.app_nodes:
         texts[node.name] = render(
-            "appnode.yaml", port=node.port, public_url=layout.url, postgres_user="app",
+            "appnode.yaml", services=json.dumps(layout.services(node)), port=node.port,
+            peers_url=f"http://127.0.0.1:{layout.peers_port}", public_url=layout.url, postgres_user="app",
             drain_seconds=DRAIN_SECONDS, **_shared(layout, node))
     for node in layout.workers:
         texts[node.name] = render(
@@ -40,7 +44,7 @@ def write(layout):
 
 
 def _shared(layout, node):
-    role = "app" if node.name.startswith("app") else "worker"
+    role = "app" if node.service else "worker"
     caches = {f"cache_{pool}": json.dumps(layout.cache_addresses(pool)) for pool in CACHE_POOLS}
     return {
         "metrics_port": node.metrics_port,
@@ -100,17 +104,37 @@ def runs_old_binary(supervisor, layout, node):
         return False
 
 
+def services(layout):
+    """Node -> the services that its file has it run; nothing for one that has no file, or an old one."""
+    found = {}
+    for node in layout.app_nodes:
+        try:
+            text = (layout.config / f"{node.name}.yaml").read_text()
+        except FileNotFoundError:
+            continue
+        lines = [line for line in text.splitlines() if line.startswith("services: ")]
+        if lines:
+            found[node.name] = set(json.loads(lines[0].removeprefix("services: ")))
+    return found
+
+
 def restart(layout, supervisor, node, seconds):
     """Restarts one process; an app node first leaves the rotation and finishes what it has."""
     is_app = node in layout.app_nodes
-    if is_app and len(layout.app_nodes) > 1 and balancer.set_state(layout, node, "drain"):
-        balancer.wait_until_idle(layout, node, DRAIN_SECONDS)
+    if is_app and len(layout.pool(node.service)) > 1:
+        leave(layout, node)
     supervisor.stop_processes([node.name])
     supervisor.start_process(node.name)
     if node in layout.roles:
         wait_ready(layout, supervisor, node, seconds)
     if is_app and balancer.set_state(layout, node, "ready"):
         balancer.wait_until_in_rotation(layout, node, seconds)
+
+
+def leave(layout, node):
+    """No new requests for an app node, and the end of those that it has."""
+    if balancer.set_state(layout, node, "drain"):
+        balancer.wait_until_idle(layout, node, IDLE_SECONDS)
 
 
 def shard_options(layout):

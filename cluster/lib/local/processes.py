@@ -12,7 +12,7 @@ import time
 import xmlrpc.client
 
 from .console import Failure
-from .layout import CACHE_POOLS, POSTGRES_BINARIES, database_user
+from .layout import CACHE_POOLS, POOLS, POSTGRES_BINARIES, database_user
 from .templates import render, write_if_changed
 
 OPEN_FILES = 65536
@@ -238,8 +238,9 @@ def _haproxy(layout, node):
 
 
 _COMMANDS = {
-    "etcd": _etcd, "shard": _shard, "memcached": _memcached, "app": _appnode,
+    "etcd": _etcd, "shard": _shard, "memcached": _memcached,
     "worker": _worker, "coordinator": _coordinator, "haproxy": _haproxy,
+    **{name: _appnode for name in POOLS.values()},
 }
 
 

@@ -2,9 +2,9 @@
 import errno
 import os
 
-from . import accounts, balancer, budget, catalog, folders, manual, nodes, pools, ports, rebalance, shards
+from . import accounts, balancer, budget, catalog, folders, manual, nodes, pools, ports, rebalance, scaling, shards
 from .console import Failure, step
-from .layout import CHECKOUT, Layout, Settings, state_folder
+from .layout import CHECKOUT, POOLS, Layout, Settings, state_folder
 from .processes import Supervisor, wait_for
 
 
@@ -41,8 +41,8 @@ def _up():
     ports.check(layout, _ours(supervisor))
     settings.keep(home)
 
+    before = nodes.services(layout)
     changed_nodes = set(nodes.write(layout))
-    balancer_changed = balancer.write(layout)
     supervisor.write()
     if supervisor.start():
         step("supervisord started")
@@ -51,9 +51,15 @@ def _up():
 
     _start_infrastructure(layout, supervisor)
     _prepare_map(layout, kept)
-    _start_roles(layout, supervisor, changed_nodes)
-    _start_balancer(layout, supervisor, balancer_changed)
-    _remove_surplus(layout, supervisor)
+    started = _start_roles(layout, supervisor)
+    stale = [node for node in layout.roles if node not in started and (
+        node.name in changed_nodes or nodes.runs_old_binary(supervisor, layout, node))]
+    # A node that takes a service over has it before the balancer sends its requests, one that hands it over until then.
+    gaining = [node for node in stale if set(layout.services(node)) - before.get(node.name, set(POOLS))]
+    _restart(layout, supervisor, gaining)
+    _start_balancer(layout, supervisor)
+    _restart(layout, supervisor, [node for node in stale if node not in gaining])
+    scaling.remove_surplus(layout, supervisor)
     accounts.create_administrator(layout)
     _grow(layout, supervisor)
     _tell(layout, kept)
@@ -133,40 +139,39 @@ def _rebuild_map(layout):
     step(f"shardctl map import: {line}")
 
 
-def _start_roles(layout, supervisor, changed):
-    seconds = layout.settings.start_seconds
+def _start_roles(layout, supervisor):
     started = [node for node in layout.roles if supervisor.start_process(node.name)]
     for node in started:
-        nodes.wait_ready(layout, supervisor, node, seconds)
+        nodes.wait_ready(layout, supervisor, node, layout.settings.start_seconds)
     if started:
         step(f"started: {', '.join(node.name for node in started)}")
-    for node in layout.roles:
-        stale = node.name in changed or nodes.runs_old_binary(supervisor, layout, node)
-        if stale and node not in started:
-            nodes.restart(layout, supervisor, node, seconds)
-            step(f"{node.name}: restarted with what is new")
+    return started
 
 
-def _start_balancer(layout, supervisor, changed):
+def _restart(layout, supervisor, chosen):
+    """With what is new: another binary, another configuration."""
+    for service in layout.pools:
+        mine = [node for node in chosen if node.service == service]
+        if mine:
+            scaling.restart_pool(layout, supervisor, service, mine)
+    for node in chosen:
+        if not node.service:
+            nodes.restart(layout, supervisor, node, layout.settings.start_seconds)
+            step(f"{node.name}: restarted")
+
+
+def _start_balancer(layout, supervisor):
     seconds = layout.settings.start_seconds
+    changed = balancer.write(layout)
     if supervisor.start_process("haproxy"):
         step("started: haproxy")
     elif changed:
-        balancer.reload(supervisor)
+        balancer.reload_and_wait(layout, supervisor)
         step("haproxy: reloaded")
     wait_for(lambda: nodes.answers(f"{layout.url}/readyz") == 200, seconds,
              f"{layout.url}/readyz", layout.log("haproxy"))
     for node in layout.app_nodes:
         balancer.wait_until_in_rotation(layout, node, seconds)
-
-
-def _remove_surplus(layout, supervisor):
-    """Fewer app nodes, workers or coordinators than before: the balancer has let go of them already."""
-    wanted = {node.name for node in layout.nodes}
-    for name in sorted(set(supervisor.processes()) - wanted):
-        supervisor.remove(name)
-        (layout.config / f"{name}.yaml").unlink(missing_ok=True)
-        step(f"{name}: stopped and removed")
 
 
 def _grow(layout, supervisor):
@@ -182,7 +187,7 @@ def _grow(layout, supervisor):
 def _tell(layout, kept):
     ready = "The cluster is ready" if not kept else "The cluster runs"
     counts = layout.settings
-    step(f"{ready}: {len(counts.shard_numbers)} shards, {counts.app_nodes} app nodes, {counts.workers} workers,"
+    step(f"{ready}: {len(counts.shard_numbers)} shards, {len(layout.app_nodes)} app nodes, {counts.workers} workers,"
          f" {counts.coordinators} coordinators")
     print(f"""
   Address      {layout.url}
@@ -190,4 +195,4 @@ def _tell(layout, kept):
   Log in       as {accounts.ADMINISTRATOR} with the password in {layout.secrets / 'admin-password'},
                with any Mastodon app; the server's name is the address above
   What next    README.md: sign up, follow and post with curl
-               cluster/status, cluster/logs app1, cluster/restart app, cluster/down""")
+               cluster/status, cluster/logs app1, cluster/restart core, cluster/down""")
