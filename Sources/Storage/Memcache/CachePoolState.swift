@@ -15,6 +15,9 @@ final class CachePoolState {
     /// Something could not be deleted by this map: what comes after it distrusts its nodes, too.
     private var owesDeletes = false
 
+    /// Since when each node has not taken what was to be deleted there; nil for those that do.
+    private var deafSince: [UInt64?]
+
     /// Who waits for the next map.
     var waiting: [MapWaiter] = []
 
@@ -43,6 +46,7 @@ final class CachePoolState {
             if old?.owesDeletes == true { lane.markStale() }
             return lane
         }
+        deafSince = lanes.map { _ in nil }
         if let old { followHomes(of: old) }
         for lane in known.values {
             past += lane.statistics
@@ -120,6 +124,24 @@ final class CachePoolState {
         case .warming(let from, let to), .settling(let from, let to):
             return lanes[from].isUp && lanes[to].isUp
         }
+    }
+
+    // MARK: Removals
+
+    /// How long what must be deleted waits for a node that has gone away: twice what a connection takes to come back. Of a
+    /// node that is away for longer, everybody knows.
+    private static let removalPatience: UInt64 = 1_000
+
+    func note(removal reply: CacheReply, at node: Int, _ loop: EventLoop) {
+        if case .outdated = reply { return }
+        deafSince[node] = reply.isDone ? nil : deafSince[node] ?? loop.milliseconds
+    }
+
+    /// Whether a node that may have the key, and did not take its deletion, went away only just now.
+    func isWorthWaiting(for key: CacheKey, _ loop: EventLoop) -> Bool {
+        let deaf = route(of: key).holders.compactMap { deafSince[$0] }
+        return !deaf.isEmpty
+            && deaf.allSatisfy { loop.milliseconds < $0 + Self.removalPatience }
     }
 
     func submit(_ command: CacheCommand, _ node: Int, _ waiter: CacheWaiter) {

@@ -1,3 +1,4 @@
+import EventLoops
 import Sharding
 
 // Changing: wherever a key may be read, by this client or another.
@@ -91,9 +92,27 @@ extension MemcachedClient {
         }
     }
 
+    /// What is acknowledged next must not be read in its old state; so a node that was away for a moment is waited for.
     private func remove(_ due: [Removal]) async -> Bool {
+        var missed = await removeAll(due)
+        var isSure = true
+        while true {
+            let waited = missed.filter { $0.pool?.isWorthWaiting(for: $0.key, loop) ?? false }
+            isSure = isSure && waited.count == missed.count
+            guard !waited.isEmpty else { return isSure }
+            // Whoever is cancelled answers nobody.
+            guard (try? await loop.sleep(for: Self.removalPause)) != nil else { return false }
+            missed = await removeAll(waited)
+        }
+    }
+
+    /// Between two looks for a node that was away when something was to be deleted there.
+    private static let removalPause = Duration.milliseconds(25)
+
+    /// Gives those that may still be read.
+    private func removeAll(_ due: [Removal]) async -> [Removal] {
         var open = due
-        var areGone = true
+        var missed: [Removal] = []
         for _ in 0..<Self.attempts {
             for index in open.indices { open[index].pool = pool(of: open[index].key) }
             let asked = open
@@ -107,20 +126,20 @@ extension MemcachedClient {
                     outdated[asked.key.pool] = asked.pool
                 default:
                     guard !reply.isDone else { continue }
-                    areGone = false
+                    missed.append(asked)
                     // By now the key may be read elsewhere, and may have been copied there.
                     if let now = pool(of: asked.key), now !== asked.pool { now.distrust() }
                 }
             }
-            guard !open.isEmpty else { return areGone }
+            guard !open.isEmpty else { return missed }
             for (pool, state) in outdated {
                 guard await isReplaced(state, of: pool) else {
                     state.distrust()
-                    return false
+                    return missed + open
                 }
             }
         }
-        return false
+        return missed + open
     }
 
     /// Removes each key where it may be, one node after the other.
@@ -131,6 +150,7 @@ extension MemcachedClient {
                 Ask(asked.command(at: 0, route), asked.pool, route?.holders[0] ?? 0)
             }
         )
+        note(replies, asked.indices.map { (asked[$0].pool, routes[$0]?.holders[0]) })
         let moving = routes.indices.filter { routes[$0]?.holders.count == 2 }
         guard !moving.isEmpty else { return replies }
         let second = await gather(
@@ -143,6 +163,7 @@ extension MemcachedClient {
                 )
             }
         )
+        note(second, moving.map { (asked[$0].pool, routes[$0]!.holders[1]) })
         for (index, reply) in zip(moving, second) {
             switch (replies[index], reply) {
             case (.outdated, _), (_, .outdated): replies[index] = .outdated
@@ -150,5 +171,11 @@ extension MemcachedClient {
             }
         }
         return replies
+    }
+
+    private func note(_ replies: [CacheReply], _ asked: [(pool: CachePoolState?, node: Int?)]) {
+        for (reply, asked) in zip(replies, asked) {
+            if let node = asked.node { asked.pool?.note(removal: reply, at: node, loop) }
+        }
     }
 }

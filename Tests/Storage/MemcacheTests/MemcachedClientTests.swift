@@ -251,6 +251,25 @@ import Testing
     }
 
     @Test(arguments: CacheTransport.allCases)
+    func `a deletion waits for a node that is away for a moment`(transport: CacheTransport)
+        async throws
+    {
+        let (key, _) = keys("moment")
+        let first = nodes[0]
+        let contract = contract(transport)
+
+        try await contract.withClient { client, loop in
+            await client.set(key, [1], ttl: .seconds(60))
+            await first.process.freeze()
+            loop.after(.milliseconds(400)) { first.process.thaw() }
+            #expect(await client.delete([key]))
+        }
+
+        let read = try await contract.withClient { client, _ in await client.get(key) }
+        #expect(read == nil, "another client had no reason to distrust the node")
+    }
+
+    @Test(arguments: CacheTransport.allCases)
     func `a killed node is a miss, and serves again after its restart`(transport: CacheTransport)
         async throws
     {
