@@ -225,7 +225,7 @@ let package = Package(
             "Posts",
             [
                 "Contracts", "Counters", "Database", "EventLoops", "HTTP", "Interactions", "JSON",
-                "Jobs", "Memcache", "Pages", "Postgres", "ServiceKit", "Sharding",
+                "Jobs", "Memcache", "Normalizing", "Pages", "Postgres", "ServiceKit", "Sharding",
             ],
             exclude: ["Migrations"]
         ),

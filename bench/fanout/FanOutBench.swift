@@ -121,4 +121,10 @@ private struct NoPosts: PostsClient {
     ) async throws -> [PostID: StatusEntity] { [:] }
 
     func homeMarks(of viewer: UserID, limit: Int) async throws -> ViewerMarks { ViewerMarks() }
+
+    func taggedPosts(
+        for reader: UserID,
+        after: PostID?,
+        limit: Int
+    ) async throws -> [PostReference] { [] }
 }

@@ -67,6 +67,15 @@ package protocol PostsClient: Sendable {
         after: PostID?,
         limit: Int
     ) async throws -> [PostReference]
+
+    /// The newest public posts with hashtags that the reader follows, newest first, at most `limit` together.
+    ///
+    /// Their authors are anybody: they are shown by ``statuses(_:viewer:)``, which asks the rules.
+    func taggedPosts(
+        for reader: UserID,
+        after: PostID?,
+        limit: Int
+    ) async throws -> [PostReference]
 }
 
 extension PostsClient {
@@ -85,10 +94,12 @@ package struct ViewerMarks: Sendable {
         /// Nil where only the post's shard can say.
         package var isLiked: Bool?
         package var isBookmarked: Bool
+        package var isReblogged: Bool
 
-        package init(isLiked: Bool?, isBookmarked: Bool) {
+        package init(isLiked: Bool?, isBookmarked: Bool, isReblogged: Bool = false) {
             self.isLiked = isLiked
             self.isBookmarked = isBookmarked
+            self.isReblogged = isReblogged
         }
     }
 

@@ -91,6 +91,21 @@ package struct StatusEntity: Sendable, JSONEncodable {
     package var viewer: ViewerState?
     /// The text as it was typed; only in the answer to a deletion.
     package var text: String?
+    package var poll: PollEntity?
+    /// Where it is from, as its author says; ours.
+    package var place: PlaceEntity?
+    /// Who is on its photos, as its author says; ours.
+    package var people: [TaggedPersonEntity] = []
+    /// Who may comment, where that is not everybody who sees it; ours.
+    package var comments: String?
+    /// None or one: a value cannot hold another of its own type in place.
+    private var originals: [StatusEntity] = []
+
+    /// The post that this one passes on.
+    package var reblog: StatusEntity? {
+        get { originals.first }
+        set { originals = newValue.map { [$0] } ?? [] }
+    }
 
     package init(
         id: PostID,
@@ -166,11 +181,16 @@ package struct StatusEntity: Sendable, JSONEncodable {
             json.field("likes_hidden", likesHidden)
             json.field("replies_count", repliesCount)
             json.field("quotes_count", 0)
-            for name in ["reblog", "poll", "card", "quote"] {
+            json.field("reblog", reblog)
+            json.field("poll", poll)
+            for name in ["card", "quote"] {
                 json.key(name)
                 json.null()
             }
             writeQuoteApproval(to: &json)
+            if let place { json.field("place", place) }
+            if !people.isEmpty { json.field("people", people) }
+            if let comments { json.field("comments", comments) }
             if let application { json.field("application", application) }
             if let viewer { write(viewer, to: &json) }
             if let text { json.field("text", text) }
@@ -196,6 +216,53 @@ package struct StatusEntity: Sendable, JSONEncodable {
         if let pinned = viewer.pinned { json.field("pinned", pinned) }
         json.key("filtered")
         json.array { _ in }
+    }
+}
+
+/// A place by the name that an author gave it.
+package struct PlaceEntity: Sendable, Equatable, JSONEncodable {
+    package var name: String
+    /// Degrees; both or none.
+    package var latitude: Double?
+    package var longitude: Double?
+
+    package init(name: String, latitude: Double? = nil, longitude: Double? = nil) {
+        self.name = name
+        self.latitude = latitude
+        self.longitude = longitude
+    }
+
+    package func write(to json: inout JSONWriter) {
+        json.object { json in
+            json.field("name", name)
+            json.field("latitude", latitude)
+            json.field("longitude", longitude)
+        }
+    }
+}
+
+/// Somebody on a photo.
+package struct TaggedPersonEntity: Sendable, Equatable, JSONEncodable {
+    package var account: UserID
+    package var media: MediaID?
+    /// In parts of the photo's width and height; both or none.
+    package var x: Double?
+    package var y: Double?
+
+    package init(account: UserID, media: MediaID? = nil, x: Double? = nil, y: Double? = nil) {
+        self.account = account
+        self.media = media
+        self.x = x
+        self.y = y
+    }
+
+    package func write(to json: inout JSONWriter) {
+        json.object { json in
+            json.field("account_id", account.description)
+            json.field("media_id", media?.description)
+            json.field("x", x)
+            json.field("y", y)
+        }
     }
 }
 

@@ -29,6 +29,8 @@ package struct HomeFeed: Sendable {
         var timeline: HomeTimeline
         var merged: [UserID]
         var marks: ViewerMarks
+        /// Posts that are there for their hashtags, whoever wrote them.
+        var tagged: Set<PostID>
     }
 
     /// The page that is asked for. Deleted posts do not make it shorter: it is filled from what follows.
@@ -50,17 +52,20 @@ package struct HomeFeed: Sendable {
         _ request: PageRequest,
         for reader: UserID
     ) async throws -> Page {
+        // A post that is passed on is shown once on a page, however many pass it on.
+        var seen: Set<PostID> = []
         let page = try await FilledPage<StatusEntity>(
             request,
             cursor: { (post: PostReference) in post.id.rawValue },
             read: { rest in outline.timeline.page(rest) },
             show: { posts in
-                let found = try await self.posts.homeStatuses(
-                    posts,
-                    viewer: reader,
-                    marks: outline.marks
-                )
-                return posts.compactMap { post in found[post.id].map { (post, $0) } }
+                let found = try await statuses(posts, outline, for: reader)
+                return posts.compactMap { post in
+                    guard let status = found[post.id],
+                        seen.insert(status.reblog?.id ?? status.id).inserted
+                    else { return nil }
+                    return (post, status)
+                }
             }
         )
         return Page(
@@ -70,6 +75,19 @@ package struct HomeFeed: Sendable {
             isFull: page.isFull,
             merged: outline.merged
         )
+    }
+
+    private func statuses(
+        _ posts: [PostReference],
+        _ outline: Outline,
+        for reader: UserID
+    ) async throws -> [PostID: StatusEntity] {
+        let known = posts.filter { !outline.tagged.contains($0.id) }
+        let found = try await self.posts.homeStatuses(known, viewer: reader, marks: outline.marks)
+        guard known.count < posts.count else { return found }
+        let tagged = posts.map(\.id).filter(outline.tagged.contains)
+        let others = try await self.posts.statuses(tagged, viewer: reader, by: .discovery)
+        return found.merging(others) { first, _ in first }
     }
 
     private func outline(
@@ -106,6 +124,11 @@ package struct HomeFeed: Sendable {
             limit: limit
         )
         async let marks = isTop ? posts.homeMarks(of: reader, limit: limit) : ViewerMarks()
+        async let tagged = posts.taggedPosts(
+            for: reader,
+            after: PostID(rawValue: lower),
+            limit: limit
+        )
         let skeleton = try await store.skeleton(
             of: reader,
             above: lower,
@@ -113,7 +136,7 @@ package struct HomeFeed: Sendable {
             limit: limit,
             pullAuthors: pullAuthors
         )
-        let own = try await ownPosts, known = try await marks
+        let own = try await ownPosts, known = try await marks, strange = try await tagged
         guard let skeleton else { return nil }
         if skeleton.wantsTouch { touch(reader) }
         let pulled = skeleton.pulled.filter { $0 != reader }
@@ -125,13 +148,19 @@ package struct HomeFeed: Sendable {
         )
         let timeline = HomeTimeline(
             entries: skeleton.references,
-            merged: own + merged,
+            merged: own + merged + strange,
             floor: skeleton.floor
         )
         let isShort = !request.isAscending && timeline.page(request).count < request.limit
         let needsDepth = isShort && !timeline.isComplete && request.sinceID == nil
         guard !needsDepth || acceptsShort else { return nil }
-        return Outline(timeline: timeline, merged: pulled, marks: known)
+        let followed = Set((skeleton.references + own + merged).map(\.id))
+        return Outline(
+            timeline: timeline,
+            merged: pulled,
+            marks: known,
+            tagged: Set(strange.map(\.id)).subtracting(followed)
+        )
     }
 
     private func touch(_ reader: UserID) {

@@ -15,9 +15,10 @@ struct Conversation: Sendable {
     let replies: ReplyStore
 
     func context(of id: PostID, viewer: UserID?) async throws -> ContextEntity {
-        guard let post = try await directory.fragment(id, viewer: viewer) else {
+        guard let post = try await directory.original(id, viewer: viewer) else {
             throw ServiceError.notFound
         }
+        let id = post.post.id
         async let up = ancestors(of: post.post, viewer: viewer)
         async let down = descendants(of: id, viewer: viewer)
         let (ancestors, descendants) = try await (up, down)

@@ -42,9 +42,27 @@ struct DeletePost: Sendable {
                 )
             )
         }
+        effects += Topic.effects(of: post, trace: trace)
         if let reply = PublishPost.reply(post, active: false) {
             effects.append(
                 Effect(EffectKinds.postsReply, owner: post.id, payload: reply, traceparent: trace)
+            )
+        }
+        if let reblog = ReblogPost.effect(
+            of: post,
+            isCounted: post.isCounted,
+            active: false,
+            trace: trace
+        ) {
+            effects.append(reblog)
+        } else if post.visibility != .direct {
+            effects.append(
+                Effect(
+                    EffectKinds.postsOriginalGone,
+                    owner: post.id,
+                    payload: PostEffect(post: post.id, author: post.author),
+                    traceparent: trace
+                )
             )
         }
         if post.isHeld, let held = HeldEffect(post, waits: false) {
@@ -52,12 +70,13 @@ struct DeletePost: Sendable {
                 Effect(EffectKinds.postsHeld, owner: post.id, payload: held, traceparent: trace)
             )
         }
-        if !post.media.isEmpty {
+        effects += TellUser.effects(of: post, active: false, trace: trace)
+        for id in [post.id, post.details.scheduledAs].compactMap(\.self) where !post.media.isEmpty {
             effects.append(
                 Effect(
                     EffectKinds.mediaDetached,
                     owner: post.id,
-                    payload: MediaAttachedEffect(post: post.id, media: post.media),
+                    payload: MediaAttachedEffect(post: id, media: post.media),
                     traceparent: trace
                 )
             )

@@ -194,13 +194,17 @@ struct ReleaseComment: EffectHandler {
             payload: reply,
             traceparent: effect.traceparent
         )
+        let trace = effect.traceparent
+        let news =
+            Topic.effects(of: post, trace: trace)
+            + TellUser.effects(of: post, active: true, trace: trace)
         try await directory.store.database.write(
             on: id,
             [
                 """
                 WITH released AS (
                     UPDATE posts.post
-                    SET held = false
+                    SET held = false, version = version + 1
                     WHERE bucket = \(id.bucket) AND id = \(id) AND held AND deleted_at IS NULL
                     RETURNING id, visibility < 2 AS is_counted
                 ), listed AS (
@@ -212,7 +216,7 @@ struct ReleaseComment: EffectHandler {
                 )
                 \(fragment: answer.enqueue(whenAny: "released"))
                 """
-            ]
+            ] + news.map(\.enqueue)
         )
         await directory.cache.forget([id])
     }

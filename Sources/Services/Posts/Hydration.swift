@@ -55,6 +55,7 @@ struct Hydration: Sendable {
         var entities: [PostID: StatusEntity] = [:]
         // What another version has written, comments, and what is for close friends come by the long way.
         var others: [PostID] = []
+        var reblogs: [PostFragment] = []
         for (key, id) in fragments.posts {
             guard let bytes = values[key] else { continue }
             guard let fragment = PostCache.read(bytes), fragment.post.inReplyTo == nil,
@@ -66,6 +67,10 @@ struct Hydration: Sendable {
             guard let account = accounts[fragment.post.author],
                 rules.allow(fragment.post, of: account.state, by: way)
             else { continue }
+            if fragment.post.reblogOf != nil {
+                reblogs.append(fragment)
+                continue
+            }
             entities[id] = directory.rendering.entity(
                 fragment,
                 account: account.concealed(by: rules.rules),
@@ -73,9 +78,34 @@ struct Hydration: Sendable {
                 viewer: rules.viewer.map { directory.state(of: fragment.post, for: $0, marks[id]) }
             )
         }
+        entities = try await directory.withVotes(entities, of: rules.viewer)
+        // What is passed on may be anybody's: it goes the way of posts of which nothing is known.
+        let wanted = try await wanted(reblogs)
+        let originals = try await directory.originals(of: wanted, viewer: rules.viewer, by: way)
+        for reblog in wanted.map(\.post) {
+            guard let account = accounts[reblog.author] else { continue }
+            entities[reblog.id] = reblog.reblogOf.flatMap { originals[$0.id] }.map {
+                directory.rendering.reblog(
+                    reblog,
+                    account: account.concealed(by: rules.rules),
+                    of: $0
+                )
+            }
+        }
         guard !others.isEmpty else { return entities }
         let rest = try await directory.statuses(others, viewer: rules.viewer, by: way)
         return entities.merging(rest) { first, _ in first }
+    }
+}
+
+extension Hydration {
+    /// Without reblogs by those whose reblogs the reader does not want in the home timeline.
+    private func wanted(_ reblogs: [PostFragment]) async throws -> [PostFragment] {
+        guard way == .home, let viewer = rules.viewer else { return reblogs }
+        let actors = Set(reblogs.map(\.post.author)).filter { $0 != viewer }.sorted()
+        guard !actors.isEmpty else { return reblogs }
+        let standing = try await directory.graph.standing(of: viewer, to: actors)
+        return reblogs.filter { !standing.withoutReblogs.contains($0.post.author) }
     }
 }
 

@@ -22,6 +22,8 @@ struct Post: Sendable, Equatable {
     var mentions: [Mention] = []
     var inReplyTo: PostID?
     var inReplyToAuthor: UserID?
+    /// The post that this one passes on; then it has nothing of its own to show.
+    var reblogOf: PostReference?
     /// The post at the top of the conversation; nil on posts, and on comments of before it was kept.
     var root: PostID?
     var rootAuthor: UserID?
@@ -33,6 +35,12 @@ struct Post: Sendable, Equatable {
     var isHeld = false
     /// Whether nobody but the author sees who likes it.
     var hidesLikes = false
+    var details = PostDetails()
+    /// People who took themselves off the post.
+    var untagged: [UserID] = []
+
+    /// Who is on the photos, without those who do not want to be.
+    var people: [TaggedPerson] { details.people.filter { !untagged.contains($0.user) } }
 
     /// Whether it belongs into the feeds of followers: comments and direct posts do not.
     var isFannedOut: Bool { inReplyTo == nil && visibility != .direct }
@@ -66,6 +74,17 @@ struct PostCounts: Sendable, Equatable {
     var favourites = 0
     var replies = 0
     var reblogs = 0
+    /// Of the options of its poll, in their order.
+    var options = [0, 0, 0, 0]
+    var voters = 0
+}
+
+extension PostReference {
+    /// Nil where either is missing: a row has both or none.
+    init?(id: PostID?, author: UserID?) {
+        guard let id, let author else { return nil }
+        self.init(id: id, author: author)
+    }
 }
 
 extension Visibility {
@@ -119,6 +138,15 @@ struct CountedPost: Sendable, Equatable, RowDecodable {
         let rootAuthor: UserID? = try row.next()
         let applicationName: String? = try row.next()
         let applicationWebsite: String? = try row.next()
+        let createdAt: Timestamp = try row.next()
+        let editedAt: Timestamp? = try row.next()
+        let isPinned: Bool = try row.next()
+        let isHeld: Bool = try row.next()
+        let hidesLikes: Bool = try row.next()
+        let original: PostID? = try row.next()
+        let originalAuthor: UserID? = try row.next()
+        let details: JSONText = try row.next()
+        let untagged: [UserID] = try row.next()
         post = Post(
             id: id,
             author: author,
@@ -131,21 +159,30 @@ struct CountedPost: Sendable, Equatable, RowDecodable {
             mentions: zip(mentioned, names).map { Post.Mention(user: $0, username: $1) },
             inReplyTo: parent,
             inReplyToAuthor: parentAuthor,
+            reblogOf: PostReference(id: original, author: originalAuthor),
             root: root,
             rootAuthor: rootAuthor,
             application: applicationName.map {
                 StatusEntity.Client(name: $0, website: applicationWebsite)
             },
-            createdAt: try row.next(),
-            editedAt: try row.next(),
-            isPinned: try row.next(),
-            isHeld: try row.next(),
-            hidesLikes: try row.next()
+            createdAt: createdAt,
+            editedAt: editedAt,
+            isPinned: isPinned,
+            isHeld: isHeld,
+            hidesLikes: hidesLikes
         )
+        // What is wrong with the text says no more than that it cannot be read.
+        guard let json = try? JSONReader.parse(details.bytes), let read = PostDetails(json) else {
+            throw .decoding("the details of post \(id)")
+        }
+        post.details = read
+        post.untagged = untagged
         counts = PostCounts(
             favourites: try row.next(),
             replies: try row.next(),
             reblogs: try row.next()
         )
+        counts.options = try row.next()
+        counts.voters = try row.next()
     }
 }

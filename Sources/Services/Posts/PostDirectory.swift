@@ -33,7 +33,17 @@ struct PostDirectory: PostsClient {
         viewer: UserID?,
         by way: VisibilityRules.Way
     ) async throws -> [PostID: StatusEntity] {
-        try await present(visible(fragments(ids), to: viewer, by: way), viewer: viewer)
+        try await present(visible(fragments(ids), to: viewer, by: way), viewer: viewer, by: way)
+    }
+
+    /// The posts that others pass on, as the viewer sees them, whichever of them the viewer may see.
+    func originals(
+        of reblogs: [PostFragment],
+        viewer: UserID?,
+        by way: VisibilityRules.Way
+    ) async throws -> [PostID: StatusEntity] {
+        let ids = Set(reblogs.compactMap { $0.post.reblogOf?.id })
+        return ids.isEmpty ? [:] : try await statuses(ids.sorted(), viewer: viewer, by: way)
     }
 
     func homeStatuses(
@@ -65,6 +75,26 @@ struct PostDirectory: PostsClient {
     ) async throws -> [PostReference] {
         guard !authors.isEmpty, limit > 0 else { return [] }
         return try await store.recent(of: authors, after: after, before: before, limit: limit)
+    }
+
+    func taggedPosts(
+        for reader: UserID,
+        after: PostID?,
+        limit: Int
+    ) async throws -> [PostReference] {
+        let topics = TopicStore(database: store.database)
+        let tags = try await topics.followed(by: reader, limit: TagRoutes.mergedLimit)
+            .compactMap { Topic(tag: $0.name) }
+        guard !tags.isEmpty else { return [] }
+        let posts = try await topics.posts(
+            about: tags,
+            lower: after?.rawValue ?? 0,
+            upper: .max,
+            ascending: false,
+            withReplies: false,
+            limit: limit
+        )
+        return Array(Set(posts).sorted { $0.id > $1.id }.prefix(limit))
     }
 
     // MARK: Steps
@@ -170,15 +200,25 @@ struct PostDirectory: PostsClient {
         return try await graph.closeFriendships(of: viewer, among: others)
     }
 
-    /// Entities of posts that the viewer may see.
+    /// Entities of posts that the viewer may see, without those that pass on what the viewer may not.
     func present(
         _ posts: [PostID: SeenPost],
-        viewer: UserID?
+        viewer: UserID?,
+        by way: VisibilityRules.Way = .address
     ) async throws -> [PostID: StatusEntity] {
         guard !posts.isEmpty else { return [:] }
-        let known = try await marks(on: posts.keys.sorted(), by: viewer)
+        let reblogs = posts.values.map(\.fragment).filter { $0.post.reblogOf != nil }
+        async let originals = originals(of: reblogs, viewer: viewer, by: way)
+        async let marks = marks(on: posts.keys.sorted(), by: viewer)
+        let (known, passedOn) = try await (marks, originals)
         var entities: [PostID: StatusEntity] = [:]
         for (id, seen) in posts {
+            if let original = seen.post.reblogOf {
+                entities[id] = passedOn[original.id].map {
+                    rendering.reblog(seen.post, account: seen.account, of: $0)
+                }
+                continue
+            }
             entities[id] = rendering.entity(
                 seen.fragment,
                 account: seen.account,
@@ -186,7 +226,7 @@ struct PostDirectory: PostsClient {
                 viewer: viewer.map { state(of: seen.post, for: $0, known[id]) }
             )
         }
-        return entities
+        return try await withVotes(entities, of: viewer)
     }
 
     func state(
@@ -197,6 +237,7 @@ struct PostDirectory: PostsClient {
         StatusEntity.ViewerState(
             favourited: mark?.isLiked ?? false,
             bookmarked: mark?.isBookmarked ?? false,
+            reblogged: mark?.isReblogged ?? false,
             pinned: post.author == viewer ? post.isPinned : nil
         )
     }
@@ -218,6 +259,13 @@ struct PostDirectory: PostsClient {
         by way: VisibilityRules.Way = .address
     ) async throws -> PostFragment? {
         try await visible(fragments([id]), to: viewer, by: way)[id]?.fragment
+    }
+
+    /// The same, or what it passes on: whatever is done to a reblog is meant for its original.
+    func original(_ id: PostID, viewer: UserID?) async throws -> PostFragment? {
+        guard let found = try await fragment(id, viewer: viewer) else { return nil }
+        guard let original = found.post.reblogOf else { return found }
+        return try await fragment(original.id, viewer: viewer)
     }
 
     func status(_ id: PostID, viewer: UserID?) async throws -> StatusEntity? {

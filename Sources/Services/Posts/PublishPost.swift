@@ -17,7 +17,10 @@ struct PublishPost: Sendable {
     func write(_ call: Call, by author: UserID) async throws -> OnceWrite {
         let draft = try PostDraft(call.input)
         let visibility = try Self.visibility(call.input)
+        let time = try ScheduledRoutes.time(call.input)
         let parent = try await parent(of: call, viewer: author)
+        if let parent { try await CommentRules(directory: directory).check(parent, by: author) }
+        try await directory.checkPeople(draft.details.people, by: author)
         for change in try MediaChange.all(in: call.input) where draft.media.contains(change.id) {
             try await directory.media.describe(
                 change.id,
@@ -57,26 +60,63 @@ struct PublishPost: Sendable {
             application: call.authentication?.application,
             createdAt: newID.createdAt,
             isHeld: isHeld,
-            hidesLikes: draft.hidesLikes
+            hidesLikes: draft.hidesLikes,
+            details: draft.details
         )
         let fragment = PostFragment(
             CountedPost(post: post),
             attachments: attachments,
             rendering: directory.rendering
         )
-        let entity = directory.rendering.entity(
+        var ended: [SQL] = []
+        if let id = call.input.string("draft_id").flatMap({ DraftID($0) }) {
+            ended = [DraftStore.delete(id, of: author)]
+        }
+        if let time {
+            return try await schedule(
+                fragment,
+                at: time,
+                isOpen: !account.locked,
+                ended,
+                call
+            )
+        }
+        var entity = directory.rendering.entity(
             fragment,
             account: account,
             showsLikes: true,
             viewer: StatusEntity.ViewerState(pinned: false)
         )
+        entity.poll?.ownVotes = []
+        entity.poll?.isOwn = true
         return OnceWrite(
             response: .json(entity),
-            statements: Self.statements(
-                for: post,
-                isOpen: !account.locked,
-                trace: call.request.traceparent
-            )
+            statements: ended
+                + Self.statements(
+                    for: post,
+                    isOpen: !account.locked,
+                    trace: call.request.traceparent
+                )
+        )
+    }
+
+    /// Keeps a post until its time, instead of publishing it.
+    private func schedule(
+        _ fragment: PostFragment,
+        at time: Timestamp,
+        isOpen: Bool,
+        _ ended: [SQL],
+        _ call: Call
+    ) async throws -> OnceWrite {
+        let scheduled = ScheduledStore(database: directory.store.database)
+        guard try await scheduled.count(of: fragment.post.author) < ScheduledRoutes.limit else {
+            throw ServiceError.invalid("There can be no more than \(ScheduledRoutes.limit) of them")
+        }
+        let trace = call.request.traceparent
+        return OnceWrite(
+            response: .json(ScheduledStatusEntity(fragment, at: time)),
+            statements: ended
+                + ScheduledStore.insert(fragment, at: time, isOpen: isOpen, trace: trace)
         )
     }
 
@@ -92,7 +132,7 @@ struct PublishPost: Sendable {
     private func parent(of call: Call, viewer: UserID) async throws -> Post? {
         guard let text = call.input.string("in_reply_to_id"), !text.isEmpty else { return nil }
         guard let id = PostID(text),
-            let parent = try await directory.fragment(id, viewer: viewer)
+            let parent = try await directory.original(id, viewer: viewer)
         else {
             throw ServiceError(
                 .notFound,
@@ -149,6 +189,11 @@ struct PublishPost: Sendable {
                 ).enqueue
             )
         }
+        statements += Topic.effects(of: post, trace: trace).map(\.enqueue)
+        if !post.isHeld {
+            statements += TellUser.effects(of: post, active: true, trace: trace).map(\.enqueue)
+        }
+        if let end = EndPoll.effect(of: post, trace: trace) { statements.append(end.enqueue) }
         if post.isHeld {
             if let held = HeldEffect(post, waits: true) {
                 statements.append(

@@ -23,7 +23,7 @@ struct StatusListRoutes: Sendable {
             inputs: Parameter.paging + [
                 Parameter("only_media", .boolean, "Only posts with photos."),
                 Parameter("exclude_replies", .boolean, "No comments."),
-                Parameter("exclude_reblogs", .boolean, "Posts are not passed on here."),
+                Parameter("exclude_reblogs", .boolean, "No posts that pass on others'."),
                 Parameter("pinned", .boolean, "Only pinned posts."),
                 Parameter("tagged", .string, "Only posts with this hashtag."),
             ],
@@ -55,6 +55,7 @@ struct StatusListRoutes: Sendable {
         let filter = PostStore.AuthorFilter(
             onlyMedia: call.input.bool("only_media") ?? false,
             excludeReplies: call.input.bool("exclude_replies") ?? false,
+            excludeReblogs: call.input.bool("exclude_reblogs") ?? false,
             onlyPinned: call.input.bool("pinned") ?? false,
             audiences: rules.rules.audiences(of: author, account.state)
         )
@@ -119,7 +120,7 @@ struct StatusListRoutes: Sendable {
             output: .list("Status")
         ) { call in
             let user = try call.user()
-            return try await answer(call) { page in
+            return try await directory.list(call) { page in
                 try await directory.favourites.favourites(
                     of: user,
                     lower: page.lower,
@@ -143,7 +144,7 @@ struct StatusListRoutes: Sendable {
             output: .list("Status")
         ) { call in
             let user = try call.user()
-            return try await answer(call) { page in
+            return try await directory.list(call) { page in
                 try await directory.bookmarks.bookmarks(
                     of: user,
                     lower: page.lower,
@@ -154,9 +155,11 @@ struct StatusListRoutes: Sendable {
             }
         }
     }
+}
 
+extension PostDirectory {
     /// A page of those posts of a list that may be seen.
-    private func answer(
+    func list(
         _ call: Call,
         read: (PageRequest) async throws -> [ListEntry<PostID>]
     ) async throws -> Response {
@@ -165,7 +168,7 @@ struct StatusListRoutes: Sendable {
             cursor: { (entry: ListEntry<PostID>) in entry.cursor },
             read: read,
             show: { entries in
-                let found = try await directory.statuses(entries.map(\.value), viewer: call.viewer)
+                let found = try await statuses(entries.map(\.value), viewer: call.viewer)
                 return entries.compactMap { entry in found[entry.value].map { (entry, $0) } }
             }
         )

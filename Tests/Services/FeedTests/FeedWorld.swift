@@ -253,6 +253,12 @@ final class MemoryPosts: PostsClient {
         try await statuses(posts.map(\.id), viewer: viewer)
     }
 
+    func taggedPosts(
+        for reader: UserID,
+        after: PostID?,
+        limit: Int
+    ) async throws -> [PostReference] { [] }
+
     func homeMarks(of viewer: UserID, limit: Int) async throws -> ViewerMarks { ViewerMarks() }
 
     func statuses(

@@ -129,4 +129,12 @@ struct LeakyPosts: PostsClient {
     ) async throws -> [PostReference] {
         try await real.recentPosts(of: authors, before: before, after: after, limit: limit)
     }
+
+    func taggedPosts(
+        for reader: UserID,
+        after: PostID?,
+        limit: Int
+    ) async throws -> [PostReference] {
+        try await real.taggedPosts(for: reader, after: after, limit: limit)
+    }
 }

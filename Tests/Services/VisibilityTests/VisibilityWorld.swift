@@ -197,7 +197,8 @@ final class VisibilityWorld: @unchecked Sendable {
 
         /// The path and query of the next page, and every cursor that the answer tells.
         var next: String? {
-            guard let link = headers["Link"], let end = link.firstRange(of: ">; rel=\"next\"") else {
+            guard let link = headers["Link"], let end = link.firstRange(of: ">; rel=\"next\"")
+            else {
                 return nil
             }
             return String(link[..<end.lowerBound].dropFirst(VisibilityWorld.publicURL.count + 1))
