@@ -187,7 +187,8 @@ struct AppNodeSettings: Sendable {
                 imageBytes: MediaLimits.imageBytes,
                 imagePixels: MediaLimits.imagePixels,
                 descriptionCharacters: MediaLimits.descriptionCharacters,
-                pinnedStatuses: PostsService.pinnedLimit
+                pinnedStatuses: PostsService.pinnedLimit,
+                polls: PostsService.pollLimits
             )
         )
     }

@@ -20,10 +20,28 @@ package enum EffectKinds {
     package static let graphEdge = "graph.edge"
     /// A block row changed: its mirror on the blocked's shard, and the end of their follow.
     package static let graphBlock = "graph.block"
+    /// The followed has decided about a follow: the following row of whom it is about.
+    package static let graphAnswer = "graph.answer"
     /// A like changed: the actor's own list. ``FavouriteEffect``.
     package static let postsFavourite = "posts.favourite"
     /// A post was attached to a parent on another shard. ``ReplyEffect``.
     package static let postsReply = "posts.reply"
+    /// A post passes another one on, or no longer does: the original's list. ``ReblogEffect``.
+    package static let postsReblog = "posts.reblog"
+    /// A post is deleted: so are those that pass it on. ``PostEffect``.
+    package static let postsOriginalGone = "posts.original_gone"
+    /// A post may be about something, or no longer is: the list of what is about it.
+    package static let postsTopic = "posts.topic"
+    /// A poll has ended. ``PostEffect``.
+    package static let postsPollEnd = "posts.poll_end"
+    /// The time of a scheduled post has come, unless it was given another. ``PostEffect``.
+    package static let postsScheduled = "posts.scheduled"
+    /// News of a post on its way to whom it is for. ``NotificationEffect``.
+    package static let postsTell = "posts.tell"
+    /// A comment waits for the owner of the post, or no longer: the owner's list of such.
+    package static let postsHeld = "posts.held"
+    /// The owner of the post lets a comment through.
+    package static let postsRelease = "posts.release"
     /// A post has taken media: they are no longer anybody's draft. ``MediaAttachedEffect``.
     package static let mediaAttached = "media.attached"
     /// A post with media is deleted: their public names end. ``MediaAttachedEffect``.
@@ -175,6 +193,48 @@ package struct ReplyEffect: Sendable, Equatable, JSONEncodable {
     }
 }
 
+/// Payload of `posts.reblog`: a post passes on one that lies elsewhere, or has been deleted.
+package struct ReblogEffect: Sendable, Equatable, JSONEncodable {
+    package var original: PostReference
+    package var reblog: PostReference
+    /// Whether whoever sees the original may know of it, so that it shows in list and count.
+    package var isCounted: Bool
+    package var active: Bool
+
+    package init(original: PostReference, reblog: PostReference, isCounted: Bool, active: Bool) {
+        self.original = original
+        self.reblog = reblog
+        self.isCounted = isCounted
+        self.active = active
+    }
+
+    package init?(_ json: JSONValue) {
+        guard let original = json["original"]?.string.flatMap({ PostID($0) }),
+            let author = json["original_author"]?.string.flatMap({ UserID($0) }),
+            let reblog = json["reblog"]?.string.flatMap({ PostID($0) }),
+            let actor = json["actor"]?.string.flatMap({ UserID($0) }),
+            let isCounted = json["counted"]?.bool, let active = json["active"]?.bool
+        else { return nil }
+        self.init(
+            original: PostReference(id: original, author: author),
+            reblog: PostReference(id: reblog, author: actor),
+            isCounted: isCounted,
+            active: active
+        )
+    }
+
+    package func write(to json: inout JSONWriter) {
+        json.object { json in
+            json.field("original", original.id.description)
+            json.field("original_author", original.author.description)
+            json.field("reblog", reblog.id.description)
+            json.field("actor", reblog.author.description)
+            json.field("counted", isCounted)
+            json.field("active", active)
+        }
+    }
+}
+
 /// Payload of `media.attached` and `media.detached`.
 package struct MediaAttachedEffect: Sendable, Equatable, JSONEncodable {
     package var post: PostID
@@ -209,6 +269,12 @@ package enum CounterKind: Int16, Sendable, CaseIterable {
     case reblogs = 3
     /// As clients tell; nothing else knows them, so they are never recounted.
     case views = 4
+    /// Of the options of a poll, and the people who voted; the subject is its post.
+    case firstOption = 5
+    case secondOption = 6
+    case thirdOption = 7
+    case fourthOption = 8
+    case voters = 9
     case followers = 10
     case following = 11
     case statuses = 12

@@ -10,14 +10,28 @@ package enum EntitySamples {
         }
         add("Account", fullAccount, emptyAccount)
         add("CredentialAccount", credentials(of: fullAccount), credentials(of: emptyAccount))
-        add("Relationship", RelationshipEntity(id: UserID(rawValue: 1)))
+        add("Relationship", RelationshipEntity(id: UserID(rawValue: 1)), mutedForAWhile)
+        add(
+            "FamiliarFollowers",
+            FamiliarFollowersEntity(id: UserID(rawValue: 1), accounts: [fullAccount, emptyAccount])
+        )
         add("MediaAttachment", fullPhoto, emptyPhoto)
         add("Status", fullStatus, emptyStatus)
+        add("Poll", poll)
+        add("ScheduledStatus", scheduledStatus)
+        add(
+            "Draft",
+            DraftEntity(id: 1, version: 1, params: DraftEntity.Params(), updatedAt: moment)
+        )
         add("StatusSource", StatusSourceEntity(id: fullStatus.id, text: "a", spoilerText: ""))
         add("StatusEdit", edit)
         add(
             "StatusInsights",
             StatusInsightsEntity(id: fullStatus.id, views: 1, favourites: 1, replies: 1)
+        )
+        add(
+            "Collection",
+            CollectionEntity(id: 1, name: "a", itemsCount: 1, createdAt: moment)
         )
         add("Context", ContextEntity(ancestors: [fullStatus], descendants: [emptyStatus]))
         add("Search", search)
@@ -64,8 +78,15 @@ package enum EntitySamples {
             avatar: "https://example.org/a.png",
             header: "https://example.org/h.png",
             suspended: true,
+            limited: true,
             createdAt: moment
         )
+    }
+
+    private static var mutedForAWhile: RelationshipEntity {
+        var relationship = RelationshipEntity(id: UserID(rawValue: 1))
+        relationship.mutingExpiresAt = moment
+        return relationship
     }
 
     private static func credentials(of account: AccountEntity) -> CredentialAccountEntity {
@@ -104,7 +125,7 @@ package enum EntitySamples {
     }
 
     private static var fullStatus: StatusEntity {
-        StatusEntity(
+        var status = StatusEntity(
             id: PostID(rawValue: 1),
             createdAt: moment,
             editedAt: moment,
@@ -123,6 +144,49 @@ package enum EntitySamples {
             application: .init(name: "a", website: "https://example.org"),
             viewer: .init(pinned: true),
             text: "a"
+        )
+        status.reblog = emptyStatus
+        status.poll = poll
+        status.place = PlaceEntity(name: "a", latitude: 0.5, longitude: 0.5)
+        status.people = [
+            TaggedPersonEntity(
+                account: UserID(rawValue: 1),
+                media: MediaID(rawValue: 1),
+                x: 0.5,
+                y: 0.5
+            ),
+            TaggedPersonEntity(account: UserID(rawValue: 1)),
+        ]
+        status.comments = "followers"
+        return status
+    }
+
+    private static var poll: PollEntity {
+        var poll = PollEntity(
+            id: PostID(rawValue: 1),
+            expiresAt: moment,
+            isExpired: true,
+            isMultiple: false,
+            options: [.init(title: "a", votes: 1), .init(title: "b", votes: nil)],
+            votes: 1,
+            voters: 1
+        )
+        poll.ownVotes = [0]
+        return poll
+    }
+
+    private static var scheduledStatus: ScheduledStatusEntity {
+        ScheduledStatusEntity(
+            id: PostID(rawValue: 1),
+            scheduledAt: moment,
+            text: "a",
+            spoilerText: "",
+            sensitive: false,
+            language: nil,
+            visibility: .public,
+            inReplyTo: nil,
+            attachments: [fullPhoto],
+            pollOptions: ["a", "b"]
         )
     }
 

@@ -16,6 +16,7 @@ package struct InstanceEntity: Sendable {
         package var displayNameCharacters: Int
         package var noteCharacters: Int
         package var profileFields: Int
+        package var polls: PollLimits
 
         package init(
             statusCharacters: Int = 500,
@@ -28,7 +29,13 @@ package struct InstanceEntity: Sendable {
             pinnedStatuses: Int = 5,
             displayNameCharacters: Int = 30,
             noteCharacters: Int = 500,
-            profileFields: Int = 4
+            profileFields: Int = 4,
+            polls: PollLimits = PollLimits(
+                options: 4,
+                optionCharacters: 50,
+                leastSeconds: 300,
+                mostSeconds: 2_629_746
+            )
         ) {
             self.statusCharacters = statusCharacters
             self.attachments = attachments
@@ -41,6 +48,21 @@ package struct InstanceEntity: Sendable {
             self.displayNameCharacters = displayNameCharacters
             self.noteCharacters = noteCharacters
             self.profileFields = profileFields
+            self.polls = polls
+        }
+    }
+
+    package struct PollLimits: Sendable {
+        package var options: Int
+        package var optionCharacters: Int
+        package var leastSeconds: Int
+        package var mostSeconds: Int
+
+        package init(options: Int, optionCharacters: Int, leastSeconds: Int, mostSeconds: Int) {
+            self.options = options
+            self.optionCharacters = optionCharacters
+            self.leastSeconds = leastSeconds
+            self.mostSeconds = mostSeconds
         }
     }
 
@@ -199,10 +221,10 @@ package struct InstanceEntity: Sendable {
             writeMedia(to: &json)
             json.key("polls")
             json.object { json in
-                json.field("max_options", 0)
-                json.field("max_characters_per_option", 0)
-                json.field("min_expiration", 0)
-                json.field("max_expiration", 0)
+                json.field("max_options", limits.polls.options)
+                json.field("max_characters_per_option", limits.polls.optionCharacters)
+                json.field("min_expiration", limits.polls.leastSeconds)
+                json.field("max_expiration", limits.polls.mostSeconds)
             }
             if version2 {
                 json.key("translation")

@@ -86,9 +86,26 @@ package struct StatusEntity: Sendable, JSONEncodable {
     package var repliesCount: Int
     package var reblogsCount: Int
     package var favouritesCount: Int
+    /// Whether the author shows to nobody who likes it, and how many; ours.
+    package var likesHidden: Bool
     package var viewer: ViewerState?
     /// The text as it was typed; only in the answer to a deletion.
     package var text: String?
+    package var poll: PollEntity?
+    /// Where it is from, as its author says; ours.
+    package var place: PlaceEntity?
+    /// Who is on its photos, as its author says; ours.
+    package var people: [TaggedPersonEntity] = []
+    /// Who may comment, where that is not everybody who sees it; ours.
+    package var comments: String?
+    /// None or one: a value cannot hold another of its own type in place.
+    private var originals: [StatusEntity] = []
+
+    /// The post that this one passes on.
+    package var reblog: StatusEntity? {
+        get { originals.first }
+        set { originals = newValue.map { [$0] } ?? [] }
+    }
 
     package init(
         id: PostID,
@@ -110,6 +127,7 @@ package struct StatusEntity: Sendable, JSONEncodable {
         repliesCount: Int = 0,
         reblogsCount: Int = 0,
         favouritesCount: Int = 0,
+        likesHidden: Bool = false,
         viewer: ViewerState? = nil,
         text: String? = nil
     ) {
@@ -132,6 +150,7 @@ package struct StatusEntity: Sendable, JSONEncodable {
         self.repliesCount = repliesCount
         self.reblogsCount = reblogsCount
         self.favouritesCount = favouritesCount
+        self.likesHidden = likesHidden
         self.viewer = viewer
         self.text = text
     }
@@ -145,7 +164,8 @@ package struct StatusEntity: Sendable, JSONEncodable {
             json.field("edited_at", editedAt?.iso8601)
             json.field("account", account)
             json.field("content", content)
-            json.field("visibility", visibility.rawValue)
+            json.field("visibility", visibility.mastodonName)
+            json.field("audience", visibility.rawValue)
             json.field("sensitive", sensitive)
             json.field("spoiler_text", spoilerText)
             json.field("language", language)
@@ -158,13 +178,19 @@ package struct StatusEntity: Sendable, JSONEncodable {
             json.array { _ in }
             json.field("reblogs_count", reblogsCount)
             json.field("favourites_count", favouritesCount)
+            json.field("likes_hidden", likesHidden)
             json.field("replies_count", repliesCount)
             json.field("quotes_count", 0)
-            for name in ["reblog", "poll", "card", "quote"] {
+            json.field("reblog", reblog)
+            json.field("poll", poll)
+            for name in ["card", "quote"] {
                 json.key(name)
                 json.null()
             }
             writeQuoteApproval(to: &json)
+            if let place { json.field("place", place) }
+            if !people.isEmpty { json.field("people", people) }
+            if let comments { json.field("comments", comments) }
             if let application { json.field("application", application) }
             if let viewer { write(viewer, to: &json) }
             if let text { json.field("text", text) }
@@ -190,6 +216,53 @@ package struct StatusEntity: Sendable, JSONEncodable {
         if let pinned = viewer.pinned { json.field("pinned", pinned) }
         json.key("filtered")
         json.array { _ in }
+    }
+}
+
+/// A place by the name that an author gave it.
+package struct PlaceEntity: Sendable, Equatable, JSONEncodable {
+    package var name: String
+    /// Degrees; both or none.
+    package var latitude: Double?
+    package var longitude: Double?
+
+    package init(name: String, latitude: Double? = nil, longitude: Double? = nil) {
+        self.name = name
+        self.latitude = latitude
+        self.longitude = longitude
+    }
+
+    package func write(to json: inout JSONWriter) {
+        json.object { json in
+            json.field("name", name)
+            json.field("latitude", latitude)
+            json.field("longitude", longitude)
+        }
+    }
+}
+
+/// Somebody on a photo.
+package struct TaggedPersonEntity: Sendable, Equatable, JSONEncodable {
+    package var account: UserID
+    package var media: MediaID?
+    /// In parts of the photo's width and height; both or none.
+    package var x: Double?
+    package var y: Double?
+
+    package init(account: UserID, media: MediaID? = nil, x: Double? = nil, y: Double? = nil) {
+        self.account = account
+        self.media = media
+        self.x = x
+        self.y = y
+    }
+
+    package func write(to json: inout JSONWriter) {
+        json.object { json in
+            json.field("account_id", account.description)
+            json.field("media_id", media?.description)
+            json.field("x", x)
+            json.field("y", y)
+        }
     }
 }
 

@@ -7,9 +7,6 @@ internal import Sharding
 
 /// Reads home timelines: skeleton, merge, hydrate.
 package struct HomeFeed: Sendable {
-    /// Rounds of hydration that one page may take when posts turn out to be deleted or hidden.
-    private static let roundLimit = 8
-
     let loop: EventLoop
     let store: FeedStore
     let posts: any PostsClient
@@ -32,6 +29,8 @@ package struct HomeFeed: Sendable {
         var timeline: HomeTimeline
         var merged: [UserID]
         var marks: ViewerMarks
+        /// Posts that are there for their hashtags, whoever wrote them.
+        var tagged: Set<PostID>
     }
 
     /// The page that is asked for. Deleted posts do not make it shorter: it is filled from what follows.
@@ -53,31 +52,42 @@ package struct HomeFeed: Sendable {
         _ request: PageRequest,
         for reader: UserID
     ) async throws -> Page {
-        var page = Page(merged: outline.merged)
-        var rest = request
-        for _ in 0..<Self.roundLimit {
-            rest.limit = request.limit - page.statuses.count
-            let posts = outline.timeline.page(rest)
-            guard let newest = posts.first?.id, let oldest = posts.last?.id else { break }
-            let found = try await self.posts.homeStatuses(
-                posts,
-                viewer: reader,
-                marks: outline.marks
-            )
-            let statuses = posts.compactMap { found[$0.id] }
-            if request.isAscending {
-                page.statuses = statuses + page.statuses
-                rest.minID = newest.rawValue
-            } else {
-                page.statuses += statuses
-                rest.maxID = oldest.rawValue
+        // A post that is passed on is shown once on a page, however many pass it on.
+        var seen: Set<PostID> = []
+        let page = try await FilledPage<StatusEntity>(
+            request,
+            cursor: { (post: PostReference) in post.id.rawValue },
+            read: { rest in outline.timeline.page(rest) },
+            show: { posts in
+                let found = try await statuses(posts, outline, for: reader)
+                return posts.compactMap { post in
+                    guard let status = found[post.id],
+                        seen.insert(status.reblog?.id ?? status.id).inserted
+                    else { return nil }
+                    return (post, status)
+                }
             }
-            page.first = max(page.first ?? newest, newest)
-            page.last = min(page.last ?? oldest, oldest)
-            guard posts.count == rest.limit, page.statuses.count < request.limit else { break }
-        }
-        page.isFull = page.statuses.count >= request.limit
-        return page
+        )
+        return Page(
+            statuses: page.shown,
+            first: page.first.map { PostID(rawValue: $0) },
+            last: page.last.map { PostID(rawValue: $0) },
+            isFull: page.isFull,
+            merged: outline.merged
+        )
+    }
+
+    private func statuses(
+        _ posts: [PostReference],
+        _ outline: Outline,
+        for reader: UserID
+    ) async throws -> [PostID: StatusEntity] {
+        let known = posts.filter { !outline.tagged.contains($0.id) }
+        let found = try await self.posts.homeStatuses(known, viewer: reader, marks: outline.marks)
+        guard known.count < posts.count else { return found }
+        let tagged = posts.map(\.id).filter(outline.tagged.contains)
+        let others = try await self.posts.statuses(tagged, viewer: reader, by: .discovery)
+        return found.merging(others) { first, _ in first }
     }
 
     private func outline(
@@ -114,6 +124,11 @@ package struct HomeFeed: Sendable {
             limit: limit
         )
         async let marks = isTop ? posts.homeMarks(of: reader, limit: limit) : ViewerMarks()
+        async let tagged = posts.taggedPosts(
+            for: reader,
+            after: PostID(rawValue: lower),
+            limit: limit
+        )
         let skeleton = try await store.skeleton(
             of: reader,
             above: lower,
@@ -121,7 +136,7 @@ package struct HomeFeed: Sendable {
             limit: limit,
             pullAuthors: pullAuthors
         )
-        let own = try await ownPosts, known = try await marks
+        let own = try await ownPosts, known = try await marks, strange = try await tagged
         guard let skeleton else { return nil }
         if skeleton.wantsTouch { touch(reader) }
         let pulled = skeleton.pulled.filter { $0 != reader }
@@ -133,13 +148,19 @@ package struct HomeFeed: Sendable {
         )
         let timeline = HomeTimeline(
             entries: skeleton.references,
-            merged: own + merged,
+            merged: own + merged + strange,
             floor: skeleton.floor
         )
         let isShort = !request.isAscending && timeline.page(request).count < request.limit
         let needsDepth = isShort && !timeline.isComplete && request.sinceID == nil
         guard !needsDepth || acceptsShort else { return nil }
-        return Outline(timeline: timeline, merged: pulled, marks: known)
+        let followed = Set((skeleton.references + own + merged).map(\.id))
+        return Outline(
+            timeline: timeline,
+            merged: pulled,
+            marks: known,
+            tagged: Set(strange.map(\.id)).subtracting(followed)
+        )
     }
 
     private func touch(_ reader: UserID) {

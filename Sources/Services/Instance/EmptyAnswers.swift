@@ -91,22 +91,10 @@ enum EmptyAnswers {
             summary: "Accounts to follow; none are computed."
         ),
         Question(
-            path: "/api/v1/followed_tags",
-            operationID: "getFollowedTags",
-            access: .user(["read:follows"]),
-            summary: "Hashtags that are followed; none can be."
-        ),
-        Question(
             path: "/api/v1/featured_tags",
             operationID: "getFeaturedTags",
             access: .user(["read:accounts"]),
             summary: "Hashtags on the own profile; none can be."
-        ),
-        Question(
-            path: "/api/v1/scheduled_statuses",
-            operationID: "getScheduledStatuses",
-            access: .user(["read:statuses"]),
-            summary: "Posts for later; none can be made."
         ),
         Question(
             path: "/api/v1/domain_blocks",
@@ -119,18 +107,6 @@ enum EmptyAnswers {
             operationID: "getEndorsements",
             access: .user(["read:accounts"]),
             summary: "Recommended accounts; none can be."
-        ),
-        Question(
-            path: "/api/v1/timelines/public",
-            operationID: "getPublicTimeline",
-            access: .optionalUser,
-            summary: "Public posts of everybody; none are gathered yet."
-        ),
-        Question(
-            path: "/api/v1/timelines/tag/:tag",
-            operationID: "getTagTimeline",
-            access: .optionalUser,
-            summary: "Public posts with a hashtag; none are gathered yet."
         ),
         Question(
             path: "/api/v1/instance/rules",

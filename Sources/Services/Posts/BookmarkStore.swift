@@ -31,24 +31,10 @@ struct BookmarkStore: Sendable {
                 """
                 DELETE FROM posts.bookmark
                 WHERE bucket = \(actor.bucket) AND actor = \(actor) AND post = \(post)
-                """
+                """,
+                CollectionStore.removeEverywhere(post, of: actor),
             ]
         )
-    }
-
-    func bookmarked(_ posts: [PostID], by actor: UserID) async throws(DatabaseError) -> Set<PostID>
-    {
-        guard !posts.isEmpty else { return [] }
-        let found: [PostID] = try await database.rows(
-            """
-            SELECT post
-            FROM posts.bookmark
-            WHERE bucket = \(actor.bucket) AND actor = \(actor)
-              AND post = ANY (\(posts)::bigint[])
-            """,
-            on: actor
-        )
-        return Set(found)
     }
 
     func bookmarks(

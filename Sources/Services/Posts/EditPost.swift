@@ -11,19 +11,26 @@ struct EditPost: Sendable {
     let directory: PostDirectory
 
     func callAsFunction(_ call: Call, _ id: PostID, by author: UserID) async throws {
-        guard let old = try await directory.store.post(id)?.post, old.author == author else {
-            throw ServiceError.notFound
-        }
+        guard let old = try await directory.store.post(id)?.post, old.author == author,
+            old.reblogOf == nil
+        else { throw ServiceError.notFound }
         let draft = try PostDraft(call.input, keeping: old)
         let changes = try MediaChange.all(in: call.input)
         try await check(draft.media, added: draft.media.filter { !old.media.contains($0) }, author)
 
+        let named = draft.details.people.filter { person in
+            !old.details.people.contains { $0.user == person.user }
+        }
+        try await directory.checkPeople(named, by: author)
+
         var post = old
+        post.details = draft.details
         post.text = draft.text
         post.spoilerText = draft.spoilerText
         post.sensitive = draft.sensitive
         post.language = draft.language
         post.media = draft.media
+        post.hidesLikes = draft.hidesLikes
         post.mentions = try await MentionLookup(accounts: directory.accounts)
             .mentions(in: draft.rich)
         post.editedAt = .now
@@ -59,6 +66,8 @@ struct EditPost: Sendable {
             statements.append(PostStore.attach(added, to: post.id))
             statements.append(effect(EffectKinds.mediaAttached, post.id, added, trace))
         }
+        statements += Topic.effects(of: post, before: old, trace: trace).map(\.enqueue)
+        statements += TellUser.effects(of: post, active: true, trace: trace).map(\.enqueue)
         let rows = try await directory.store.database.write(on: post.id, statements)
         guard !rows[1].isEmpty else { throw ServiceError.notFound }
     }

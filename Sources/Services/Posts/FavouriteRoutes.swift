@@ -43,7 +43,7 @@ struct FavouriteRoutes: Sendable {
                 try await setPinned($1, by: $2, false)
             },
             favouritedBy,
-        ] + rebloggedBy
+        ]
     }
 
     /// `POST /api/v1/statuses/:id/NAME`, which answers the post as it then is.
@@ -65,11 +65,11 @@ struct FavouriteRoutes: Sendable {
             output: .entity("Status")
         ) { call in
             let user = try call.user()
-            let id: PostID = try call.id()
             // Only what may be seen may be marked.
-            guard try await directory.fragment(id, viewer: user) != nil else {
+            guard let post = try await directory.original(call.id(), viewer: user)?.post else {
                 throw ServiceError.notFound
             }
+            let id = post.id
             try await body(call, id, user)
             guard let entity = try await directory.status(id, viewer: user) else {
                 throw ServiceError.notFound
@@ -105,48 +105,20 @@ struct FavouriteRoutes: Sendable {
             inputs: Parameter.paging,
             output: .list("Account")
         ) { call in
-            let id: PostID = try call.id()
-            guard try await directory.fragment(id, viewer: call.viewer) != nil else {
-                throw ServiceError.notFound
+            guard let post = try await directory.original(call.id(), viewer: call.viewer)?.post
+            else { throw ServiceError.notFound }
+            let rules = PostRules(rules: VisibilityRules(viewer: call.viewer))
+            guard rules.showsLikes(of: post) else { return .emptyList }
+            return try await directory.people(call) { page in
+                try await directory.favourites.likers(
+                    of: post.id,
+                    lower: page.lower,
+                    upper: page.upper,
+                    ascending: page.isAscending,
+                    limit: page.limit
+                )
             }
-            let page = try PageRequest(call.input, defaultLimit: 40, mostLimit: 80)
-            let entries = try await directory.favourites.likers(
-                of: id,
-                lower: page.lower,
-                upper: page.upper,
-                ascending: page.isAscending,
-                limit: page.limit
-            ).newestFirst
-            let accounts = try await directory.accounts.accounts(entries.map(\.value))
-            var response = Response.json(entries.compactMap { accounts[$0.value] })
-            response.link(
-                call,
-                first: entries.first?.cursor,
-                last: entries.last?.cursor,
-                isFull: entries.count == page.limit
-            )
-            return response
         }
-    }
-
-    /// Nothing is passed on yet, so nobody has done it.
-    private var rebloggedBy: [Endpoint] {
-        [
-            Endpoint(
-                .get,
-                "/api/v1/statuses/:id/reblogged_by",
-                operationID: "getStatusRebloggedBy",
-                summary: "Who passed a post on; nobody can.",
-                tag: "statuses",
-                access: .optionalUser,
-                output: .list("Account")
-            ) { call in
-                guard try await directory.fragment(call.id(), viewer: call.viewer) != nil else {
-                    throw ServiceError.notFound
-                }
-                return .emptyList
-            }
-        ]
     }
 }
 

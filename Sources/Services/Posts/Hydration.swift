@@ -8,6 +8,7 @@ import Sharding
 struct Hydration: Sendable {
     let directory: PostDirectory
     let rules: PostRules
+    let way: VisibilityRules.Way
     let marks: ViewerMarks
 
     /// Posts that are gone, or may not be seen, are left out.
@@ -52,26 +53,59 @@ struct Hydration: Sendable {
             accounts[id] = values[key].flatMap { directory.accounts.account(fragment: $0) }
         }
         var entities: [PostID: StatusEntity] = [:]
-        var unreadable: [PostID] = []
+        // What another version has written, comments, and what is for close friends come by the long way.
+        var others: [PostID] = []
+        var reblogs: [PostFragment] = []
         for (key, id) in fragments.posts {
             guard let bytes = values[key] else { continue }
-            guard let fragment = PostCache.read(bytes) else {
-                unreadable.append(id)
+            guard let fragment = PostCache.read(bytes), fragment.post.inReplyTo == nil,
+                fragment.post.visibility != .closeFriends
+            else {
+                others.append(id)
                 continue
             }
-            guard rules.allow(fragment.post), let account = accounts[fragment.post.author] else {
+            guard let account = accounts[fragment.post.author],
+                rules.allow(fragment.post, of: account.state, by: way)
+            else { continue }
+            if fragment.post.reblogOf != nil {
+                reblogs.append(fragment)
                 continue
             }
             entities[id] = directory.rendering.entity(
                 fragment,
-                account: account,
+                account: account.concealed(by: rules.rules),
+                showsLikes: rules.showsLikes(of: fragment.post),
                 viewer: rules.viewer.map { directory.state(of: fragment.post, for: $0, marks[id]) }
             )
         }
-        guard !unreadable.isEmpty else { return entities }
-        // Another version has written them: they come by the long way.
-        let rest = try await directory.statuses(unreadable, viewer: rules.viewer)
+        entities = try await directory.withVotes(entities, of: rules.viewer)
+        // What is passed on may be anybody's: it goes the way of posts of which nothing is known.
+        let wanted = try await wanted(reblogs)
+        let originals = try await directory.originals(of: wanted, viewer: rules.viewer, by: way)
+        for reblog in wanted.map(\.post) {
+            guard let account = accounts[reblog.author] else { continue }
+            entities[reblog.id] = reblog.reblogOf.flatMap { originals[$0.id] }.map {
+                directory.rendering.reblog(
+                    reblog,
+                    account: account.concealed(by: rules.rules),
+                    of: $0
+                )
+            }
+        }
+        guard !others.isEmpty else { return entities }
+        let rest = try await directory.statuses(others, viewer: rules.viewer, by: way)
         return entities.merging(rest) { first, _ in first }
+    }
+}
+
+extension Hydration {
+    /// Without reblogs by those whose reblogs the reader does not want in the home timeline.
+    private func wanted(_ reblogs: [PostFragment]) async throws -> [PostFragment] {
+        guard way == .home, let viewer = rules.viewer else { return reblogs }
+        let actors = Set(reblogs.map(\.post.author)).filter { $0 != viewer }.sorted()
+        guard !actors.isEmpty else { return reblogs }
+        let standing = try await directory.graph.standing(of: viewer, to: actors)
+        return reblogs.filter { !standing.withoutReblogs.contains($0.post.author) }
     }
 }
 

@@ -3,11 +3,10 @@ import Database
 import Postgres
 import Sharding
 
-/// A viewer's marks on posts: likes lie beside each post, bookmarks beside the viewer.
+/// A viewer's marks on posts: likes lie beside each post, bookmarks and reblogs beside the viewer.
 struct MarkStore: Sendable {
     let database: Database
     let favourites: FavouriteStore
-    let bookmarks: BookmarkStore
 
     /// Marks on the newest posts of the viewer's home timeline, as far as the viewer's own shard knows them.
     ///
@@ -29,17 +28,13 @@ struct MarkStore: Sendable {
                     SELECT id
                     FROM posts.post
                     WHERE bucket = \(viewer.bucket) AND author = \(viewer)
-                      AND deleted_at IS NULL AND in_reply_to IS NULL AND visibility < 3
+                      AND deleted_at IS NULL AND in_reply_to IS NULL
+                      AND (visibility < 3 OR close_friends)
                     ORDER BY id DESC
                     LIMIT \(limit)
                 )
             )
-            SELECT n.post_id,
-                EXISTS (
-                    SELECT
-                    FROM posts.bookmark AS b
-                    WHERE b.bucket = \(viewer.bucket) AND b.actor = \(viewer) AND b.post = n.post_id
-                ),
+            SELECT n.post_id, \(fragment: own(of: viewer)),
                 CASE WHEN o.bucket IS NOT NULL THEN EXISTS (
                     SELECT
                     FROM posts.favourite AS f
@@ -67,14 +62,40 @@ struct MarkStore: Sendable {
         let unmarked = posts.filter { marks.known[$0] == nil }
         guard !unliked.isEmpty else { return marks }
         async let likes = favourites.liked(unliked, by: viewer)
-        async let kept = bookmarks.bookmarked(unmarked, by: viewer)
-        let (liked, bookmarked) = try await (likes, kept)
+        async let own = own(on: unmarked, by: viewer)
+        let (liked, marked) = try await (likes, own)
         var all = marks
-        for post in unliked {
-            let isBookmarked = all.known[post]?.isBookmarked ?? bookmarked.contains(post)
-            all.known[post] = .init(isLiked: liked.contains(post), isBookmarked: isBookmarked)
-        }
+        for row in marked { all.known[row.post] = row.mark }
+        for post in unliked { all.known[post]?.isLiked = liked.contains(post) }
         return all
+    }
+
+    private func own(on posts: [PostID], by viewer: UserID) async throws(DatabaseError) -> [MarkRow]
+    {
+        guard !posts.isEmpty else { return [] }
+        return try await database.rows(
+            """
+            SELECT n.post_id, \(fragment: own(of: viewer)), NULL::boolean
+            FROM unnest(\(posts)::bigint[]) AS n (post_id)
+            """,
+            on: viewer
+        )
+    }
+
+    /// What lies beside the viewer, of posts named `n.post_id`: bookmarked, passed on.
+    private func own(of viewer: UserID) -> SQL {
+        """
+        EXISTS (
+            SELECT
+            FROM posts.bookmark AS b
+            WHERE b.bucket = \(viewer.bucket) AND b.actor = \(viewer) AND b.post = n.post_id
+        ), EXISTS (
+            SELECT
+            FROM posts.post AS r
+            WHERE r.bucket = \(viewer.bucket) AND r.author = \(viewer)
+              AND r.reblog_of = n.post_id AND r.deleted_at IS NULL
+        )
+        """
     }
 }
 
@@ -85,6 +106,11 @@ private struct MarkRow: RowDecodable {
     init(row: inout Row) throws(DatabaseError) {
         post = try row.next()
         let isBookmarked: Bool = try row.next()
-        mark = ViewerMarks.Mark(isLiked: try row.next(Bool?.self), isBookmarked: isBookmarked)
+        let isReblogged: Bool = try row.next()
+        mark = ViewerMarks.Mark(
+            isLiked: try row.next(Bool?.self),
+            isBookmarked: isBookmarked,
+            isReblogged: isReblogged
+        )
     }
 }

@@ -22,16 +22,51 @@ struct Post: Sendable, Equatable {
     var mentions: [Mention] = []
     var inReplyTo: PostID?
     var inReplyToAuthor: UserID?
+    /// The post that this one passes on; then it has nothing of its own to show.
+    var reblogOf: PostReference?
+    /// The post at the top of the conversation; nil on posts, and on comments of before it was kept.
+    var root: PostID?
+    var rootAuthor: UserID?
     var application: StatusEntity.Client?
     var createdAt: Timestamp
     var editedAt: Timestamp?
     var isPinned = false
+    /// Whether it is a comment that waits for the approval of the post's owner.
+    var isHeld = false
+    /// Whether nobody but the author sees who likes it.
+    var hidesLikes = false
+    var details = PostDetails()
+    /// People who took themselves off the post.
+    var untagged: [UserID] = []
+
+    /// Who is on the photos, without those who do not want to be.
+    var people: [TaggedPerson] { details.people.filter { !untagged.contains($0.user) } }
 
     /// Whether it belongs into the feeds of followers: comments and direct posts do not.
     var isFannedOut: Bool { inReplyTo == nil && visibility != .direct }
 
     /// Whether it shows in counts that everybody sees.
-    var isCounted: Bool { visibility.isOpen }
+    var isCounted: Bool { visibility.isOpen && !isHeld }
+
+    /// The post without which it is not seen.
+    var top: PostID? { root ?? inReplyTo }
+
+    /// Whose that post is.
+    var host: UserID? { rootAuthor ?? inReplyToAuthor }
+
+    /// What decides whether the viewer may see it.
+    func facts(for viewer: UserID?) -> PostFacts {
+        PostFacts(
+            id: id,
+            author: author,
+            visibility: visibility,
+            mentionsViewer: viewer.map { viewer in mentions.contains { $0.user == viewer } }
+                ?? false,
+            answers: inReplyToAuthor,
+            host: host,
+            isHeld: isHeld
+        )
+    }
 }
 
 /// Exact counts of one post.
@@ -39,6 +74,17 @@ struct PostCounts: Sendable, Equatable {
     var favourites = 0
     var replies = 0
     var reblogs = 0
+    /// Of the options of its poll, in their order.
+    var options = [0, 0, 0, 0]
+    var voters = 0
+}
+
+extension PostReference {
+    /// Nil where either is missing: a row has both or none.
+    init?(id: PostID?, author: UserID?) {
+        guard let id, let author else { return nil }
+        self.init(id: id, author: author)
+    }
 }
 
 extension Visibility {
@@ -48,12 +94,13 @@ extension Visibility {
         case .public: 0
         case .unlisted: 1
         case .private: 2
-        case .direct: 3
+        case .direct, .closeFriends: 3
         }
     }
 
-    init(code: Int16) throws(DatabaseError) {
+    init(code: Int16, closeFriends: Bool) throws(DatabaseError) {
         switch code {
+        case 3 where closeFriends: self = .closeFriends
         case 0: self = .public
         case 1: self = .unlisted
         case 2: self = .private
@@ -81,14 +128,25 @@ struct CountedPost: Sendable, Equatable, RowDecodable {
         let spoilerText: String = try row.next()
         let sensitive: Bool = try row.next()
         let language: String? = try row.next()
-        let visibility = try Visibility(code: row.next())
+        let visibility = try Visibility(code: row.next(), closeFriends: row.next())
         let media: [MediaID] = try row.next()
         let mentioned: [UserID] = try row.next()
         let names: [String] = try row.next()
         let parent: PostID? = try row.next()
         let parentAuthor: UserID? = try row.next()
+        let root: PostID? = try row.next()
+        let rootAuthor: UserID? = try row.next()
         let applicationName: String? = try row.next()
         let applicationWebsite: String? = try row.next()
+        let createdAt: Timestamp = try row.next()
+        let editedAt: Timestamp? = try row.next()
+        let isPinned: Bool = try row.next()
+        let isHeld: Bool = try row.next()
+        let hidesLikes: Bool = try row.next()
+        let original: PostID? = try row.next()
+        let originalAuthor: UserID? = try row.next()
+        let details: JSONText = try row.next()
+        let untagged: [UserID] = try row.next()
         post = Post(
             id: id,
             author: author,
@@ -101,17 +159,30 @@ struct CountedPost: Sendable, Equatable, RowDecodable {
             mentions: zip(mentioned, names).map { Post.Mention(user: $0, username: $1) },
             inReplyTo: parent,
             inReplyToAuthor: parentAuthor,
+            reblogOf: PostReference(id: original, author: originalAuthor),
+            root: root,
+            rootAuthor: rootAuthor,
             application: applicationName.map {
                 StatusEntity.Client(name: $0, website: applicationWebsite)
             },
-            createdAt: try row.next(),
-            editedAt: try row.next(),
-            isPinned: try row.next()
+            createdAt: createdAt,
+            editedAt: editedAt,
+            isPinned: isPinned,
+            isHeld: isHeld,
+            hidesLikes: hidesLikes
         )
+        // What is wrong with the text says no more than that it cannot be read.
+        guard let json = try? JSONReader.parse(details.bytes), let read = PostDetails(json) else {
+            throw .decoding("the details of post \(id)")
+        }
+        post.details = read
+        post.untagged = untagged
         counts = PostCounts(
             favourites: try row.next(),
             replies: try row.next(),
             reblogs: try row.next()
         )
+        counts.options = try row.next()
+        counts.voters = try row.next()
     }
 }

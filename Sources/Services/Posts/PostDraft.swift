@@ -17,6 +17,8 @@ struct PostDraft: Sendable {
     var sensitive: Bool
     var language: String?
     var media: [MediaID]
+    var details: PostDetails
+    var hidesLikes: Bool
 
     init(_ input: Input, keeping old: Post? = nil) throws(ServiceError) {
         text = try Self.text(input.string("status") ?? (input.has("status") ? "" : old?.text ?? ""))
@@ -24,9 +26,24 @@ struct PostDraft: Sendable {
         sensitive = input.bool("sensitive") ?? old?.sensitive ?? false
         language = Self.language(input.string("language")) ?? old?.language
         rich = RichText(text)
+        hidesLikes = input.bool("hide_likes") ?? old?.hidesLikes ?? false
         media = input.has("media_ids") ? try Self.media(input) : old?.media ?? []
-        for name in ["poll", "scheduled_at", "quoted_status_id"] where Self.isAsked(input[name]) {
-            throw .invalid("\(name) is not supported by this server")
+        details = old?.details ?? PostDetails()
+        if Self.isAsked(input["quoted_status_id"]) {
+            throw .invalid("quoted_status_id is not supported by this server")
+        }
+        // A poll is what people have voted on: it does not change.
+        if old == nil { details.poll = try Poll.asked(input, at: .now) }
+        if input.has("place") { details.place = try Place.asked(input) }
+        if input.has("people") {
+            details.people = try TaggedPerson.asked(input, on: media)
+        } else if input.has("media_ids") {
+            let kept = media
+            details.people.removeAll { $0.media.map { !kept.contains($0) } ?? false }
+        }
+        details.comments = try CommentControl.asked(input) ?? details.comments
+        guard details.poll == nil || media.isEmpty && !text.isEmpty else {
+            throw .invalid("A poll has a text and no photos")
         }
         try checkLength()
         guard !text.isEmpty || !media.isEmpty else { throw .invalid("Text can't be blank") }
@@ -47,7 +64,7 @@ struct PostDraft: Sendable {
         }
     }
 
-    /// A poll, a date or a quote that was sent with a value; clients send empty ones with every post.
+    /// Something that was sent with a value; clients send empty ones with every post.
     private static func isAsked(_ value: Input.Value?) -> Bool {
         switch value {
         case nil, .null, .text(""), .list([]): false
@@ -57,12 +74,16 @@ struct PostDraft: Sendable {
     }
 
     /// PostgreSQL holds no NUL; nobody means one.
-    private static func text(_ text: String) throws(ServiceError) -> String {
+    static func text(
+        _ text: String,
+        keepsEnd: Bool = false
+    ) throws(ServiceError) -> String {
         guard text.utf8.count <= byteLimit else {
             throw .invalid("Text character limit of \(characterLimit) exceeded")
         }
         var scalars = String.UnicodeScalarView()
         scalars.append(contentsOf: text.unicodeScalars.filter { $0.value != 0 })
+        if keepsEnd { return String(scalars) }
         while let last = scalars.last, last.properties.isWhitespace { scalars.removeLast() }
         return String(scalars)
     }

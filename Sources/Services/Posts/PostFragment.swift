@@ -39,6 +39,12 @@ struct PostFragment: Sendable, JSONEncodable {
             json.field("names", post.mentions.map(\.username))
             json.field("parent", post.inReplyTo?.rawValue)
             json.field("parent_author", post.inReplyToAuthor?.rawValue)
+            json.field("reblog", post.reblogOf?.id.rawValue)
+            json.field("reblog_author", post.reblogOf?.author.rawValue)
+            json.field("root", post.root?.rawValue)
+            json.field("root_author", post.rootAuthor?.rawValue)
+            json.field("held", post.isHeld)
+            json.field("hides_likes", post.hidesLikes)
             json.field("application", post.application?.name)
             json.field("website", post.application?.website)
             json.field("created", post.createdAt.microseconds)
@@ -47,6 +53,10 @@ struct PostFragment: Sendable, JSONEncodable {
             json.field("likes", counts.favourites)
             json.field("replies", counts.replies)
             json.field("reblogs", counts.reblogs)
+            json.field("details", post.details)
+            json.field("untagged", post.untagged.map(\.rawValue))
+            json.field("options", counts.options)
+            json.field("voters", counts.voters)
             json.field("content", content)
             json.field("tags", tags)
             json.field("attachments", attachments)
@@ -65,6 +75,7 @@ struct PostFragment: Sendable, JSONEncodable {
             let names = fields["names"]?.array?.compactMap(\.string),
             let created = fields["created"]?.int64, let pinned = fields["pinned"]?.bool,
             let likes = fields["likes"]?.int, let replies = fields["replies"]?.int,
+            let held = fields["held"]?.bool, let hidesLikes = fields["hides_likes"]?.bool,
             let reblogs = fields["reblogs"]?.int, let content = fields["content"]?.string,
             let tags = fields["tags"]?.array?.compactMap(\.string),
             let attachments = fields["attachments"]?.array?.compactMap(MediaAttachmentEntity.init)
@@ -83,14 +94,31 @@ struct PostFragment: Sendable, JSONEncodable {
             },
             inReplyTo: fields["parent"]?.int64.map { PostID(rawValue: $0) },
             inReplyToAuthor: fields["parent_author"]?.int64.map { UserID(rawValue: $0) },
+            reblogOf: PostReference(
+                id: fields["reblog"]?.int64.map { PostID(rawValue: $0) },
+                author: fields["reblog_author"]?.int64.map { UserID(rawValue: $0) }
+            ),
+            root: fields["root"]?.int64.map { PostID(rawValue: $0) },
+            rootAuthor: fields["root_author"]?.int64.map { UserID(rawValue: $0) },
             application: fields["application"]?.string.map {
                 StatusEntity.Client(name: $0, website: fields["website"]?.string)
             },
             createdAt: Timestamp(microseconds: created),
             editedAt: fields["edited"]?.int64.map { Timestamp(microseconds: $0) },
-            isPinned: pinned
+            isPinned: pinned,
+            isHeld: held,
+            hidesLikes: hidesLikes
         )
         counts = PostCounts(favourites: likes, replies: replies, reblogs: reblogs)
+        guard let details = fields["details"].flatMap({ PostDetails($0) }),
+            let untagged = fields["untagged"]?.array?.compactMap(\.int64),
+            let options = fields["options"]?.array?.compactMap(\.int),
+            let voters = fields["voters"]?.int
+        else { return nil }
+        post.details = details
+        post.untagged = untagged.map { UserID(rawValue: $0) }
+        counts.options = options
+        counts.voters = voters
         self.content = content
         self.tags = tags
         self.attachments = attachments
@@ -131,14 +159,42 @@ struct PostRendering: Sendable {
         RichText.Mention(username: mention.username, url: publicURL + "/@" + mention.username)
     }
 
+    /// A post that passes another one on: for clients that know no reblogs it reads as the original does.
+    func reblog(
+        _ post: Post,
+        account: AccountEntity,
+        of original: StatusEntity
+    ) -> StatusEntity {
+        var entity = StatusEntity(
+            id: post.id,
+            createdAt: post.createdAt,
+            account: account,
+            content: original.content,
+            visibility: post.visibility,
+            sensitive: original.sensitive,
+            spoilerText: original.spoilerText,
+            language: original.language,
+            url: account.url + "/" + post.id.description,
+            application: post.application,
+            repliesCount: original.repliesCount,
+            reblogsCount: original.reblogsCount,
+            favouritesCount: original.favouritesCount,
+            viewer: original.viewer
+        )
+        entity.viewer?.pinned = nil
+        entity.reblog = original
+        return entity
+    }
+
     /// The entity for one viewer; nil marks for nobody.
     func entity(
         _ fragment: PostFragment,
         account: AccountEntity,
+        showsLikes: Bool,
         viewer: StatusEntity.ViewerState?
     ) -> StatusEntity {
         let post = fragment.post
-        return StatusEntity(
+        var entity = StatusEntity(
             id: post.id,
             createdAt: post.createdAt,
             editedAt: post.editedAt,
@@ -163,8 +219,22 @@ struct PostRendering: Sendable {
             application: post.application,
             repliesCount: fragment.counts.replies,
             reblogsCount: fragment.counts.reblogs,
-            favouritesCount: fragment.counts.favourites,
+            favouritesCount: showsLikes ? fragment.counts.favourites : 0,
+            likesHidden: post.hidesLikes,
             viewer: viewer
         )
+        entity.poll = poll(of: fragment, at: .now)
+        entity.place = post.details.place.map {
+            PlaceEntity(
+                name: $0.name,
+                latitude: $0.point?.latitude,
+                longitude: $0.point?.longitude
+            )
+        }
+        entity.people = post.people.map {
+            TaggedPersonEntity(account: $0.user, media: $0.media, x: $0.spot?.x, y: $0.spot?.y)
+        }
+        if post.details.comments != .everybody { entity.comments = post.details.comments.rawValue }
+        return entity
     }
 }

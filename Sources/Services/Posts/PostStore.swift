@@ -11,10 +11,11 @@ struct PostStore: Sendable {
 
     /// What ``CountedPost`` reads, of a post named `p`.
     static let columns: SQL = """
-        p.id, p.author, p.text, p.spoiler_text, p.sensitive, p.language, p.visibility, p.media,
-        p.mentions, p.mention_names, p.in_reply_to, p.in_reply_to_author, p.application_name,
-        p.application_website, p.created_at, p.edited_at, p.pinned_at IS NOT NULL,
-        counts.likes, counts.replies, counts.reblogs
+        p.id, p.author, p.text, p.spoiler_text, p.sensitive, p.language, p.visibility,
+        p.close_friends, p.media, p.mentions, p.mention_names, p.in_reply_to, p.in_reply_to_author,
+        p.root, p.root_author, p.application_name, p.application_website, p.created_at, p.edited_at,
+        p.pinned_at IS NOT NULL, p.held, p.hides_likes, p.reblog_of, p.reblog_author, p.details,
+        p.untagged, counts.likes, counts.replies, counts.reblogs, counts.options, counts.voters
         """
 
     /// The counts of a post named `p`, for `CROSS JOIN LATERAL`.
@@ -26,11 +27,24 @@ struct PostStore: Sendable {
                 coalesce(sum(c.value) FILTER (
                     WHERE c.kind = \(CounterKind.replies.rawValue)), 0)::bigint AS replies,
                 coalesce(sum(c.value) FILTER (
-                    WHERE c.kind = \(CounterKind.reblogs.rawValue)), 0)::bigint AS reblogs
+                    WHERE c.kind = \(CounterKind.reblogs.rawValue)), 0)::bigint AS reblogs,
+                ARRAY[
+                    \(fragment: option(0)), \(fragment: option(1)), \(fragment: option(2)),
+                    \(fragment: option(3))
+                ] AS options,
+                coalesce(sum(c.value) FILTER (
+                    WHERE c.kind = \(CounterKind.voters.rawValue)), 0)::bigint AS voters
             FROM counters.current AS c
             WHERE c.bucket = p.bucket AND c.subject = p.id
         ) AS counts
         """
+
+    private static func option(_ number: Int) -> SQL {
+        """
+        coalesce(sum(c.value) FILTER (
+            WHERE c.kind = \(PollStore.optionCounts[number].rawValue)), 0)::bigint
+        """
+    }
 
     // MARK: Reading
 
@@ -75,7 +89,8 @@ struct PostStore: Sendable {
                 SELECT p.id, p.author
                 FROM posts.post AS p
                 WHERE p.bucket = a.bucket AND p.author = a.author
-                  AND p.deleted_at IS NULL AND p.in_reply_to IS NULL AND p.visibility < 3
+                  AND p.deleted_at IS NULL AND p.in_reply_to IS NULL
+                  AND (p.visibility < 3 OR p.close_friends)
                   AND p.id > \(after?.rawValue ?? 0) AND p.id < \(before?.rawValue ?? .max)
                 ORDER BY p.id DESC
                 LIMIT \(limit)
@@ -92,9 +107,14 @@ struct PostStore: Sendable {
     struct AuthorFilter: Sendable {
         var onlyMedia = false
         var excludeReplies = false
+        var excludeReblogs = false
         var onlyPinned = false
-        /// The codes of what the viewer may see.
-        var visibilities: [Int16]
+        /// What the viewer may see.
+        var audiences: Set<Visibility>
+
+        var codes: [Int16] {
+            audiences.filter { $0 != .closeFriends }.map(\.code).sorted()
+        }
     }
 
     func ids(
@@ -111,15 +131,42 @@ struct PostStore: Sendable {
             FROM posts.post AS p
             WHERE p.bucket = \(author.bucket) AND p.author = \(author) AND p.deleted_at IS NULL
               AND p.id > \(lower) AND p.id < \(upper)
-              AND p.visibility = ANY (\(filter.visibilities)::smallint[])
+              AND CASE WHEN p.close_friends
+                  THEN \(filter.audiences.contains(.closeFriends))::boolean
+                  ELSE p.visibility = ANY (\(filter.codes)::smallint[]) END
               AND (NOT \(filter.onlyMedia)::boolean OR cardinality(p.media) > 0)
               AND (NOT \(filter.excludeReplies)::boolean OR p.in_reply_to IS NULL)
+              AND (NOT \(filter.excludeReblogs)::boolean OR p.reblog_of IS NULL)
               AND (NOT \(filter.onlyPinned)::boolean OR p.pinned_at IS NOT NULL)
             ORDER BY p.id \(unsafe: ascending ? "ASC" : "DESC")
             LIMIT \(limit)
             """,
             on: author
         )
+    }
+
+    /// Public posts of everybody, in the order asked for; each shard is asked for as many, and all must answer.
+    func publicPosts(
+        lower: Int64,
+        upper: Int64,
+        ascending: Bool,
+        onlyMedia: Bool,
+        limit: Int
+    ) async throws(DatabaseError) -> [PostReference] {
+        let answers: [(ShardID, [ReferenceRow])] = try await database.everyShard(
+            """
+            SELECT p.id, p.author
+            FROM posts.post AS p
+            JOIN control.bucket_owner AS o
+                ON o.bucket = p.bucket AND o.state IN ('own', 'fenced')
+            WHERE p.deleted_at IS NULL AND p.visibility = 0 AND p.in_reply_to IS NULL
+              AND p.reblog_of IS NULL AND p.id > \(lower) AND p.id < \(upper)
+              AND (NOT \(onlyMedia)::boolean OR cardinality(p.media) > 0)
+            ORDER BY p.id \(unsafe: ascending ? "ASC" : "DESC")
+            LIMIT \(limit)
+            """
+        )
+        return answers.flatMap { $0.1.map(\.reference) }
     }
 
     func edits(of post: PostID) async throws(DatabaseError) -> [EditRow] {
@@ -167,15 +214,18 @@ struct PostStore: Sendable {
     static func insert(_ post: Post) -> SQL {
         """
         INSERT INTO posts.post (
-            bucket, id, author, text, spoiler_text, sensitive, language, visibility, media,
-            mentions, mention_names, in_reply_to, in_reply_to_author, application_name,
-            application_website, created_at
+            bucket, id, author, text, spoiler_text, sensitive, language, visibility, close_friends,
+            media, mentions, mention_names, in_reply_to, in_reply_to_author, root, root_author,
+            reblog_of, reblog_author, held, hides_likes, application_name, application_website,
+            created_at, details
         ) VALUES (
             \(post.id.bucket), \(post.id), \(post.author), \(post.text), \(post.spoilerText),
-            \(post.sensitive), \(post.language), \(post.visibility.code), \(post.media),
-            \(post.mentions.map(\.user)), \(post.mentions.map(\.username)), \(post.inReplyTo),
-            \(post.inReplyToAuthor), \(post.application?.name), \(post.application?.website),
-            \(post.createdAt)
+            \(post.sensitive), \(post.language), \(post.visibility.code),
+            \(post.visibility == .closeFriends), \(post.media), \(post.mentions.map(\.user)),
+            \(post.mentions.map(\.username)), \(post.inReplyTo), \(post.inReplyToAuthor),
+            \(post.root), \(post.rootAuthor), \(post.reblogOf?.id), \(post.reblogOf?.author),
+            \(post.isHeld), \(post.hidesLikes), \(post.application?.name),
+            \(post.application?.website), \(post.createdAt), \(JSONText(post.details.jsonBytes))
         )
         """
     }
@@ -214,7 +264,9 @@ struct PostStore: Sendable {
         SET text = \(post.text), spoiler_text = \(post.spoilerText),
             sensitive = \(post.sensitive), language = \(post.language), media = \(post.media),
             mentions = \(post.mentions.map(\.user)),
-            mention_names = \(post.mentions.map(\.username)), edited_at = \(post.editedAt)
+            mention_names = \(post.mentions.map(\.username)), hides_likes = \(post.hidesLikes),
+            edited_at = \(post.editedAt), details = \(JSONText(post.details.jsonBytes)),
+            version = version + 1
         WHERE bucket = \(post.id.bucket) AND id = \(post.id) AND author = \(post.author)
           AND deleted_at IS NULL
         RETURNING id
@@ -226,24 +278,21 @@ struct PostStore: Sendable {
         var statement: SQL = """
             WITH gone AS (
                 UPDATE posts.post
-                SET deleted_at = now(), pinned_at = NULL
+                SET deleted_at = now(), pinned_at = NULL, version = version + 1
                 WHERE bucket = \(post.id.bucket) AND id = \(post.id) AND author = \(post.author)
                   AND deleted_at IS NULL
-                RETURNING id
+                RETURNING id, visibility < 2 AND NOT held AS was_counted
             ), detached AS (
                 DELETE FROM posts.attachment
                 WHERE bucket = \(post.id.bucket) AND post IN (SELECT id FROM gone)
+            ), uncounted AS (
+                SELECT id FROM gone WHERE was_counted
+            ), counted AS (
+                \(fragment: Counters.append(
+                    subject: post.author, kind: CounterKind.statuses, amount: -1,
+                    forEach: "uncounted"))
             )
             """
-        if post.visibility != .direct {
-            statement += """
-                , counted AS (
-                    \(fragment: Counters.append(
-                        subject: post.author, kind: CounterKind.statuses, amount: -1,
-                        forEach: "gone"))
-                )
-                """
-        }
         for (index, effect) in effects.enumerated() {
             statement += """
                 , effect\(unsafe: String(index)) AS (\(fragment: effect.enqueue(whenAny: "gone")))
@@ -281,7 +330,7 @@ struct PostStore: Sendable {
     }
 }
 
-private struct ReferenceRow: RowDecodable {
+struct ReferenceRow: RowDecodable {
     let reference: PostReference
 
     init(row: inout Row) throws(DatabaseError) {

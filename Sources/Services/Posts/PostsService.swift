@@ -12,7 +12,7 @@ import ServiceKit
 /// belongs to others (feeds, the actor's own lists, the parent's list of answers) follows by effects. Read
 /// ``PublishPost`` for the write and ``PostDirectory`` for the read.
 package struct PostsService: Service {
-    package static let schema = SchemaRequirement(module: "Posts", number: 4)
+    package static let schema = SchemaRequirement(module: "Posts", number: 9)
 
     let directory: PostDirectory
     let replies: ReplyStore
@@ -39,7 +39,7 @@ package struct PostsService: Service {
             store: PostStore(database: database),
             favourites: favourites,
             bookmarks: bookmarks,
-            marks: MarkStore(database: database, favourites: favourites, bookmarks: bookmarks),
+            marks: MarkStore(database: database, favourites: favourites),
             cache: PostCache(cache: cache),
             accounts: accounts,
             graph: graph,
@@ -50,20 +50,49 @@ package struct PostsService: Service {
         refresh = CountRefresh(loop: database.loop, cache: directory.cache)
     }
 
+    private var polls: PollStore { PollStore(database: database) }
+
+    private var scheduled: ScheduledStore { ScheduledStore(database: database) }
+
+    private var topics: TopicStore { TopicStore(database: database) }
+
+    private var reblog: ReblogPost {
+        ReblogPost(directory: directory, reblogs: ReblogStore(database: database))
+    }
+
     /// What other services use.
     package var client: any PostsClient { directory }
 
     package var endpoints: [Endpoint] {
         StatusRoutes(directory: directory, replies: replies, database: database).endpoints
+            + ReblogRoutes(reblog: reblog).endpoints
             + FavouriteRoutes(directory: directory, refresh: refresh).endpoints
             + StatusListRoutes(directory: directory, serving: serving).endpoints
+            + TimelineRoutes(directory: directory, topics: topics).endpoints
+            + TagRoutes(directory: directory, topics: topics).endpoints
+            + CollectionRoutes(
+                directory: directory,
+                collections: CollectionStore(database: database)
+            ).endpoints
+            + PollRoutes(directory: directory, polls: polls, refresh: refresh).endpoints
+            + PeopleRoutes(directory: directory, topics: topics).endpoints
+            + ScheduledRoutes(directory: directory, scheduled: scheduled).endpoints
+            + DraftRoutes(drafts: DraftStore(database: database)).endpoints
             + InsightRoutes(directory: directory).endpoints
+            + HeldComments(directory: directory).endpoints
     }
 
     package var effects: [any EffectHandler] {
         [
             MirrorFavourite(favourites: directory.favourites),
             NoteReply(replies: replies, cache: directory.cache),
+            NoteReblog(reblog: reblog),
+            DeleteReblogs(reblog: reblog),
+            NoteTopic(topics: topics),
+            EndPoll(directory: directory, polls: polls),
+            PublishScheduled(scheduled: scheduled),
+            TellUser(database: database),
+            NoteHeldComment(database: database), ReleaseComment(directory: directory),
             ForgetAuthor(directory: directory),
         ]
     }
@@ -78,4 +107,12 @@ package struct PostsService: Service {
     package static let charactersPerURL = PostDraft.charactersPerURL
     package static let mediaLimit = PostDraft.mediaLimit
     package static let pinnedLimit = FavouriteRoutes.pinnedLimit
+
+    /// What a poll may be, as the instance tells clients.
+    package static let pollLimits = InstanceEntity.PollLimits(
+        options: Poll.optionLimits.upperBound,
+        optionCharacters: Poll.optionCharacters,
+        leastSeconds: Poll.expirySeconds.lowerBound,
+        mostSeconds: Poll.expirySeconds.upperBound
+    )
 }

@@ -17,7 +17,10 @@ struct PublishPost: Sendable {
     func write(_ call: Call, by author: UserID) async throws -> OnceWrite {
         let draft = try PostDraft(call.input)
         let visibility = try Self.visibility(call.input)
+        let time = try ScheduledRoutes.time(call.input)
         let parent = try await parent(of: call, viewer: author)
+        if let parent { try await CommentRules(directory: directory).check(parent, by: author) }
+        try await directory.checkPeople(draft.details.people, by: author)
         for change in try MediaChange.all(in: call.input) where draft.media.contains(change.id) {
             try await directory.media.describe(
                 change.id,
@@ -31,9 +34,11 @@ struct PublishPost: Sendable {
         async let mentions = MentionLookup(accounts: directory.accounts).mentions(in: draft.rich)
         async let photos = photos(draft.media, of: author)
         async let account = directory.accounts.accounts([author])
+        async let held = mustWait(author, under: parent)
         let (newID, found, attachments) = try await (id, mentions, photos)
         guard var account = try await account[author] else { throw ServiceError.unauthorized }
-        if visibility != .direct {
+        let isHeld = try await held
+        if visibility.isOpen, !isHeld {
             account.statusesCount += 1
             account.lastStatusAt = newID.createdAt
         }
@@ -50,22 +55,68 @@ struct PublishPost: Sendable {
             mentions: found,
             inReplyTo: parent?.id,
             inReplyToAuthor: parent?.author,
+            root: parent.map { $0.root ?? $0.id },
+            rootAuthor: parent.map { $0.rootAuthor ?? $0.author },
             application: call.authentication?.application,
-            createdAt: newID.createdAt
+            createdAt: newID.createdAt,
+            isHeld: isHeld,
+            hidesLikes: draft.hidesLikes,
+            details: draft.details
         )
         let fragment = PostFragment(
             CountedPost(post: post),
             attachments: attachments,
             rendering: directory.rendering
         )
-        let entity = directory.rendering.entity(
+        var ended: [SQL] = []
+        if let id = call.input.string("draft_id").flatMap({ DraftID($0) }) {
+            ended = [DraftStore.delete(id, of: author)]
+        }
+        if let time {
+            return try await schedule(
+                fragment,
+                at: time,
+                isOpen: !account.locked,
+                ended,
+                call
+            )
+        }
+        var entity = directory.rendering.entity(
             fragment,
             account: account,
+            showsLikes: true,
             viewer: StatusEntity.ViewerState(pinned: false)
         )
+        entity.poll?.ownVotes = []
+        entity.poll?.isOwn = true
         return OnceWrite(
             response: .json(entity),
-            statements: Self.statements(for: post, trace: call.request.traceparent)
+            statements: ended
+                + Self.statements(
+                    for: post,
+                    isOpen: !account.locked,
+                    trace: call.request.traceparent
+                )
+        )
+    }
+
+    /// Keeps a post until its time, instead of publishing it.
+    private func schedule(
+        _ fragment: PostFragment,
+        at time: Timestamp,
+        isOpen: Bool,
+        _ ended: [SQL],
+        _ call: Call
+    ) async throws -> OnceWrite {
+        let scheduled = ScheduledStore(database: directory.store.database)
+        guard try await scheduled.count(of: fragment.post.author) < ScheduledRoutes.limit else {
+            throw ServiceError.invalid("There can be no more than \(ScheduledRoutes.limit) of them")
+        }
+        let trace = call.request.traceparent
+        return OnceWrite(
+            response: .json(ScheduledStatusEntity(fragment, at: time)),
+            statements: ended
+                + ScheduledStore.insert(fragment, at: time, isOpen: isOpen, trace: trace)
         )
     }
 
@@ -81,7 +132,7 @@ struct PublishPost: Sendable {
     private func parent(of call: Call, viewer: UserID) async throws -> Post? {
         guard let text = call.input.string("in_reply_to_id"), !text.isEmpty else { return nil }
         guard let id = PostID(text),
-            let parent = try await directory.fragment(id, viewer: viewer)
+            let parent = try await directory.original(id, viewer: viewer)
         else {
             throw ServiceError(
                 .notFound,
@@ -89,6 +140,15 @@ struct PublishPost: Sendable {
             )
         }
         return parent.post
+    }
+
+    /// Whether a comment waits until the owner of the post lets it through: the owner restricts the author, or it
+    /// answers one that waits.
+    private func mustWait(_ author: UserID, under parent: Post?) async throws -> Bool {
+        guard let parent else { return false }
+        if parent.isHeld { return true }
+        let host = parent.rootAuthor ?? parent.author
+        return host == author ? false : try await directory.graph.restricts(host, author)
     }
 
     private func photos(
@@ -105,7 +165,8 @@ struct PublishPost: Sendable {
         return photos
     }
 
-    static func statements(for post: Post, trace: String?) -> [SQL] {
+    /// `isOpen` says that the author's open posts are for everybody.
+    static func statements(for post: Post, isOpen: Bool, trace: String?) -> [SQL] {
         var statements = [PostStore.insert(post)]
         if !post.media.isEmpty {
             statements.append(PostStore.attach(post.media, to: post.id))
@@ -128,7 +189,23 @@ struct PublishPost: Sendable {
                 ).enqueue
             )
         }
-        if let reply = Self.reply(post, active: true) {
+        statements += Topic.effects(of: post, trace: trace).map(\.enqueue)
+        if !post.isHeld {
+            statements += TellUser.effects(of: post, active: true, trace: trace).map(\.enqueue)
+        }
+        if let end = EndPoll.effect(of: post, trace: trace) { statements.append(end.enqueue) }
+        if post.isHeld {
+            if let held = HeldEffect(post, waits: true) {
+                statements.append(
+                    Effect(
+                        EffectKinds.postsHeld,
+                        owner: post.id,
+                        payload: held,
+                        traceparent: trace
+                    ).enqueue
+                )
+            }
+        } else if let reply = Self.reply(post, active: true, isOpen: isOpen) {
             statements.append(
                 Effect(
                     EffectKinds.postsReply,
@@ -138,7 +215,7 @@ struct PublishPost: Sendable {
                 ).enqueue
             )
         }
-        if post.visibility != .direct {
+        if post.isCounted {
             statements.append(
                 Counters.append(subject: post.author, kind: CounterKind.statuses, amount: 1)
             )
@@ -146,13 +223,13 @@ struct PublishPost: Sendable {
         return statements
     }
 
-    static func reply(_ post: Post, active: Bool) -> ReplyEffect? {
+    static func reply(_ post: Post, active: Bool, isOpen: Bool = true) -> ReplyEffect? {
         post.inReplyTo.map {
             ReplyEffect(
                 parent: $0,
                 reply: post.id,
                 author: post.author,
-                isCounted: post.isCounted,
+                isCounted: post.visibility.isOpen && isOpen,
                 active: active
             )
         }

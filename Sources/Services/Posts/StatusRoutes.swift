@@ -18,6 +18,22 @@ struct StatusRoutes: Sendable {
         Parameter("spoiler_text", .string, "A warning shown before the text."),
         Parameter("language", .string, "The text's language, as ISO 639 writes it."),
         Parameter("media_attributes", .object, "Descriptions and focal points by photo."),
+        Parameter(
+            "place",
+            .object,
+            "Where it is from: a name, and latitude and longitude or none."
+        ),
+        Parameter(
+            "people",
+            .object,
+            "Who is on it: account_id, and media_id with x and y from 0 to 1 or none."
+        ),
+        Parameter(
+            "comments",
+            .oneOf(CommentControl.allCases.map(\.rawValue)),
+            "Who may comment of those who see it."
+        ),
+        Parameter("hide_likes", .boolean, "Whether nobody else sees who likes it, and how many."),
     ]
 
     var endpoints: [Endpoint] { writing + reading }
@@ -38,6 +54,13 @@ struct StatusRoutes: Sendable {
                         .oneOf(Visibility.allCases.map(\.rawValue)),
                         "Who may see it."
                     ),
+                    Parameter(
+                        "poll",
+                        .object,
+                        "Options, expires_in in seconds, multiple, hide_totals."
+                    ),
+                    Parameter("scheduled_at", .string, "When it shall be published; not now."),
+                    Parameter("draft_id", .string, "The draft that ends with it."),
                 ],
                 output: .entity("Status")
             ) { try await publish($0) },
@@ -169,7 +192,7 @@ struct StatusRoutes: Sendable {
     }
 
     private func fragment(_ call: Call) async throws -> PostFragment {
-        guard let found = try await directory.fragment(call.id(), viewer: call.viewer) else {
+        guard let found = try await directory.original(call.id(), viewer: call.viewer) else {
             throw ServiceError.notFound
         }
         return found

@@ -28,7 +28,10 @@ package struct PageContents: Sendable {
         var json = JSONWriter(reserving: 4_096)
         json.array(shown)
         self.json = json.bytes
-        posts = shown.map { PostReference(id: $0.id, author: $0.account.id) }
+        // What is passed on as well, behind the rest: what is withdrawn must drop the pages that show it.
+        posts = (shown + shown.compactMap(\.reblog)).map {
+            PostReference(id: $0.id, author: $0.account.id)
+        }
         self.merged = merged
         self.first = first
         self.last = last
