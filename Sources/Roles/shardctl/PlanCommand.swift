@@ -13,9 +13,10 @@ struct PlanCommand: ClusterCommand {
         commandName: "plan",
         abstract: "Shows the moves that bring every shard to its share; apply does exactly these.",
         discussion: """
-            Measures what each bucket weighs, and plans the fewest bytes that bring every shard within 5 % of its \
-            share; drains, pins and isolated buckets come first. The same cluster gives the same plan. With --json \
-            the output is a file for apply --plan.
+            Measures what each bucket weighs (its bytes; its reads and writes where the nodes have counted enough of \
+            them), and plans the fewest bytes that bring every shard within 5 % of its share of each; drains, pins and \
+            isolated buckets come first. The same cluster gives the same plan. With --json the output is a file for \
+            apply --plan.
             """
     )
 
@@ -51,7 +52,7 @@ extension PlanDraft {
         var lines = [
             table(["MOVE", "FROM", "TO", "BUCKETS", "BYTES", "WHY"], moves), "",
             table(["SHARD", "NOW", "AFTERWARDS"], loads), "",
-            summary,
+            summary, weighed,
         ]
         for objection in objections { lines.append("apply would refuse: \(objection)") }
         return lines.joined(separator: "\n")
@@ -61,6 +62,13 @@ extension PlanDraft {
         "\(plan.steps.count) moves, \(plan.bucketCount) buckets, \(megabytes(plan.bytes)); "
             + "about \(duration(expectedSeconds)); heaviest shard over the mean: "
             + "\(percent(plan.imbalanceBefore)) now, \(percent(plan.imbalanceAfter)) afterwards"
+    }
+
+    /// By what buckets were weighed: by how often they are used only where enough was counted.
+    private var weighed: String {
+        let used = [("reads", rates.countedReads), ("writes", rates.countedWrites)]
+            .filter { $0.1 >= BucketRates.significant }.map { $0.0 }
+        return "weighed by " + (["bytes"] + used).joined(separator: ", ")
     }
 
     func write(_ record: PlanRecord, _ objections: [String], to json: inout JSONWriter) {

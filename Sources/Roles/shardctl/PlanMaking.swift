@@ -14,11 +14,13 @@ struct PlanDraft {
     let map: ShardMap
     let plan: Plan
     let weights: [BucketWeight]
+    let rates: BucketRates
 
     /// Measures the shards and plans; changes nothing.
     init(_ cluster: Cluster, intent: ClusterIntent, output: OutputOptions) async throws {
         map = try await cluster.map()
-        weights = try Self.measure(map, try cluster.secrets())
+        rates = try await Self.rates(cluster)
+        weights = try Self.measure(map, rates, try cluster.secrets())
         plan = try Planner.plan(
             PlanInput(
                 map: map,
@@ -34,14 +36,28 @@ struct PlanDraft {
     init(_ plan: Plan, like draft: PlanDraft) {
         map = draft.map
         weights = draft.weights
+        rates = draft.rates
         self.plan = plan
     }
 
-    static func measure(_ map: ShardMap, _ secrets: ShardSecrets) throws -> [BucketWeight] {
-        var weights = [BucketWeight](
-            repeating: BucketWeight(bytes: emptyBucketBytes),
-            count: BucketID.count
+    /// How often buckets are used, as the app nodes and workers that run tell it.
+    private static func rates(_ cluster: Cluster) async throws -> BucketRates {
+        let entries = try await cluster.withEtcd {
+            try await $0.snapshot(prefix: BucketLoads.keyPrefix).entries
+        }
+        return BucketRates(
+            entries.compactMap { BucketLoads(text: String(decoding: $0.value, as: UTF8.self)) }
         )
+    }
+
+    static func measure(
+        _ map: ShardMap,
+        _ rates: BucketRates,
+        _ secrets: ShardSecrets
+    ) throws -> [BucketWeight] {
+        var weights = zip(rates.reads, rates.writes).map {
+            BucketWeight(bytes: emptyBucketBytes, reads: $0, writes: $1)
+        }
         for shard in map.shards where !map.buckets(of: shard.id).isEmpty {
             let sizes = try naming(shard.id) {
                 let session = try ShardSetup(shard: shard, secrets: secrets).moverSession()

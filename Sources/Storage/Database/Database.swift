@@ -29,6 +29,9 @@ package final class Database: @unchecked Sendable {
 
     package var statistics = Statistics()
 
+    /// What was asked of each bucket since somebody took it; a plan balances by it.
+    package var tally = BucketTally()
+
     /// Counters of one loop since its start.
     package struct Statistics: Sendable {
         /// Writes that a fence refused.
@@ -120,6 +123,7 @@ package final class Database: @unchecked Sendable {
     /// The statement sees rows of the key's bucket only, and may run again elsewhere.
     package func read(_ sql: SQL, on key: some Routed) async throws(DatabaseError) -> Rows {
         let bucket = key.bucket
+        tally.noteRead(bucket)
         let route = routes[bucket]
         let shard = try shard(route.shard)
         let (rows, version) = try await shard.pool.checkedRead(sql)
@@ -295,6 +299,7 @@ package final class Database: @unchecked Sendable {
         _ attempt: (PostgresPool, _ fence: SQL) async throws(DatabaseError) -> T
     ) async throws(DatabaseError) -> T {
         var patience = Patience(self)
+        for bucket in buckets { tally.noteWrite(bucket) }
         while true {
             let sent = buckets.map { routes[$0] }
             if let stray = sent.firstIndex(where: { $0.shard != sent[0].shard }) {

@@ -46,6 +46,7 @@ extension Database {
         _ sql: ([K]) -> SQL
     ) async -> [ShardAnswer<T>] {
         guard !keys.isEmpty else { return [] }
+        for key in keys { tally.noteRead(key.bucket) }
         var patience = Patience(self)
         var answers: [ShardAnswer<T>] = []
         var left = keys

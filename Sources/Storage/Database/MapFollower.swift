@@ -82,6 +82,7 @@ package final class MapFollower: @unchecked Sendable {
                 identity,
                 etcd: store.etcd,
                 generation: { [unowned self] in adopted.min() ?? 0 },
+                tallies: { [unowned self] in await takeTallies() },
                 report: report
             )
         }
@@ -99,6 +100,19 @@ package final class MapFollower: @unchecked Sendable {
             }
             self.store.etcd.close()
         }
+    }
+
+    /// What each loop has counted since the last time.
+    private func takeTallies() async -> [BucketTally] {
+        var tallies: [BucketTally] = []
+        for database in databases {
+            tallies.append(
+                await withUnsafeContinuation { done in
+                    database.loop.execute { done.resume(returning: database.tally.take()) }
+                }
+            )
+        }
+        return tallies
     }
 
     /// Ends the watch. Called on the follower's loop, more than once if need be.

@@ -2,6 +2,7 @@ internal import Etcd
 internal import EventLoops
 internal import Glibc
 internal import JSON
+internal import Sharding
 
 /// What a process says of itself in etcd, beside the map that it uses.
 package struct NodeIdentity: Sendable {
@@ -38,29 +39,39 @@ final class NodeReporter: @unchecked Sendable {
     /// How often the lease is kept; a new map is told sooner.
     static let interval = Duration.seconds(2)
 
+    /// How often counts of each bucket's use are told.
+    static let loadsInterval = Duration.seconds(30)
+
     /// Between two words about new maps.
     static let shortestPause = Duration.milliseconds(50)
 
     private let identity: NodeIdentity
     private let etcd: EtcdClient
     private let generation: () -> Int64
+    private let tallies: () async -> [BucketTally]
     private let report: (String) -> Void
     private var lease: EtcdLease?
     private var told: Int64?
     private var isTroubled = false
+    private var loads = BucketLoads()
+    private var countedAt: UInt64
     private let news: LoopSignal
 
-    /// `generation` gives the oldest map that a loop of the process uses.
+    /// `generation` gives the oldest map that a loop of the process uses, `tallies` what each has counted since it was
+    /// asked last.
     init(
         _ identity: NodeIdentity,
         etcd: EtcdClient,
         generation: @escaping () -> Int64,
+        tallies: @escaping () async -> [BucketTally],
         report: @escaping (String) -> Void
     ) {
         self.identity = identity
         self.etcd = etcd
         self.generation = generation
+        self.tallies = tallies
         self.report = report
+        countedAt = etcd.loop.milliseconds
         news = LoopSignal(loop: etcd.loop)
     }
 
@@ -72,6 +83,7 @@ final class NodeReporter: @unchecked Sendable {
         etcd.loop.assertOnLoop()
         while !Task.isCancelled {
             await tell()
+            await tellLoads()
             await news.wait(atMost: Self.interval)
             // Ends early only by cancellation, which the loop's condition sees.
             do { try await etcd.loop.sleep(for: Self.shortestPause) } catch { return }
@@ -92,6 +104,25 @@ final class NodeReporter: @unchecked Sendable {
             // Once for each outage: it may last.
             if !isTroubled { report("etcd was not told which map is used: \(error)") }
             isTroubled = true
+        }
+    }
+
+    /// How often buckets are used: for plans, which can do without.
+    private func tellLoads() async {
+        let now = etcd.loop.milliseconds
+        let elapsed = Duration.milliseconds(now - countedAt)
+        guard elapsed >= Self.loadsInterval, let lease else { return }
+        loads.add(await tallies(), over: elapsed / .seconds(1))
+        countedAt = now
+        do {
+            try await etcd.put(
+                BucketLoads.keyPrefix + identity.name,
+                Array(loads.text.utf8),
+                lease: lease
+            )
+        } catch {
+            // Told again with the next counts; an outage of etcd was reported by `tell`.
+            return
         }
     }
 

@@ -75,7 +75,7 @@ def _file(layout):
 def grow(arguments):
     options = _options("grow", "Adds shards and gives them their share of the buckets; or cache nodes.",
                        arguments, count="how many to add", empty=True, cache=True)
-    layout, supervisor = _running()
+    layout, supervisor = running()
     if options.cache:
         _carry_out(layout, supervisor, f"cluster/grow --cache {options.cache} {options.count}",
                    lambda: _grow_pool(layout, options.cache, options.count, options.warm), options.yes)
@@ -94,7 +94,7 @@ def grow_by(layout, supervisor, count, yes=True):
 def shrink(arguments):
     options = _options("shrink", "Empties the last shards and removes their servers; or cache nodes.",
                        arguments, count="how many to remove", cache=True)
-    layout, supervisor = _running()
+    layout, supervisor = running()
     if options.cache:
         _carry_out(layout, supervisor, f"cluster/shrink --cache {options.cache} {options.count}",
                    lambda: _shrink_pool(layout, options.cache, options.count, options.warm), options.yes)
@@ -106,7 +106,7 @@ def shrink(arguments):
 def replace(arguments):
     options = _options("replace", "Moves everything of one shard to a new server and removes the old one.",
                        arguments, shard="the shard, such as s2")
-    layout, supervisor = _running()
+    layout, supervisor = running()
     number = _number(options.shard)
     _carry_out(layout, supervisor, f"cluster/replace s{number}", lambda: _replace(layout, number),
                options.yes)
@@ -143,7 +143,7 @@ def _options(name, description, arguments, count=None, shard=None, empty=False, 
     return options
 
 
-def _running():
+def running():
     layout = Layout.load()
     supervisor = Supervisor(layout)
     if not supervisor.alive:

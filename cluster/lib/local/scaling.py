@@ -1,10 +1,9 @@
 """Pools of app nodes: more and fewer nodes, and restarts one after the other, while every request is answered."""
 import argparse
 
-from . import balancer, budget, control, folders, manual, nodes, ports
-from .console import REFUSED, UNAVAILABLE, USAGE, Failure, step
-from .layout import CHECKOUT, MOST, MOST_OF_A_POOL, POOLS, Layout
-from .processes import Supervisor
+from . import balancer, budget, control, folders, manual, nodes, ports, rebalance
+from .console import REFUSED, USAGE, Failure, step
+from .layout import CHECKOUT, MOST, MOST_OF_A_POOL, POOLS
 
 
 def scale(arguments):
@@ -13,7 +12,7 @@ def scale(arguments):
     parser.add_argument("service", choices=POOLS, help="whose pool")
     parser.add_argument("count", type=int, help="how many nodes it shall have, 1 or more")
     options = parser.parse_args(arguments)
-    layout, supervisor = _running()
+    layout, supervisor = rebalance.running()
     most = MOST["app_nodes"] if options.service == "core" else MOST_OF_A_POOL
     if not 1 <= options.count <= most:
         raise Failure(f"a pool has 1 to {most} nodes", USAGE)
@@ -93,7 +92,7 @@ def upgrade(arguments):
     unknown = [name for name in options.service if name not in POOLS]
     if unknown:
         raise Failure(f"there is no service {unknown[0]}; there are {', '.join(POOLS)}", USAGE)
-    layout, supervisor = _running()
+    layout, supervisor = rebalance.running()
     changed = folders.install_binaries(layout, folders.build_folder(CHECKOUT))
     step(f"binaries installed: {', '.join(changed) or 'none is new'}")
     if "shardctl" in changed:
@@ -117,10 +116,3 @@ def upgrade(arguments):
 def _is_due(layout, supervisor, node, options):
     return options.all or nodes.runs_old_binary(supervisor, layout, node)
 
-
-def _running():
-    layout = Layout.load()
-    supervisor = Supervisor(layout)
-    if not supervisor.alive:
-        raise Failure("the cluster is down; cluster/up starts it", UNAVAILABLE)
-    return layout, supervisor
