@@ -147,7 +147,7 @@ let package = Package(
         runtime("Normalizing", ["CUtf8proc"]),
         runtime("Processes", ["EventLoops", "HTTP", "Logs", "Metrics", "Settings", logging]),
         runtime("Settings", [configuration]),
-        runtime("HTTP", ["CPicoHTTP", "CRuntime", "EventLoops"]),
+        runtime("HTTP", ["CPicoHTTP", "CRuntime", "Crypto", "EventLoops"]),
 
         // Storage
         storage("Administration", ["CLibpq", "Crypto", "Sharding"]),
@@ -162,7 +162,7 @@ let package = Package(
             ["Database", "EventLoops", "JSON", "Metrics", "Postgres", "Sharding", logging],
             exclude: ["Migrations"]
         ),
-        storage("Etcd", ["EventLoops", "HTTP", "JSON", "Settings", "Sharding"]),
+        storage("Etcd", ["Crypto", "EventLoops", "HTTP", "JSON", "Settings", "Sharding"]),
         storage(
             "Memcache",
             [
