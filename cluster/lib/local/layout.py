@@ -163,6 +163,10 @@ class Layout:
         return self.base + 80
 
     @property
+    def bus(self):
+        return Node("nats", self.base + 81)
+
+    @property
     def balancer(self):
         return Node("haproxy", self.settings.http_port, metrics_port=self.base + 90)
 
@@ -204,7 +208,7 @@ class Layout:
 
     @property
     def infrastructure(self):
-        return [self.etcd, *self.shards, *self.caches]
+        return [self.etcd, self.bus, *self.shards, *self.caches]
 
     @property
     def nodes(self):
