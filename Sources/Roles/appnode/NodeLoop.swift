@@ -1,7 +1,9 @@
 import Accounts
+import Bus
 import Contracts
 import Database
 import EventLoops
+import Events
 import Feed
 import Graph
 import HTTP
@@ -11,6 +13,7 @@ import JSON
 import Logging
 import Media
 import Memcache
+import Notifications
 import Pages
 import Posts
 import Processes
@@ -18,6 +21,7 @@ import Ranking
 import Search
 import ServiceKit
 import Settings
+import Streaming
 
 /// Everything that one event loop has for itself: its database, caches, services and server.
 final class NodeLoop: @unchecked Sendable {
@@ -29,6 +33,8 @@ final class NodeLoop: @unchecked Sendable {
     private let interactions: InteractionLog
     private let ranking: RankingService
     private let withdrawn: WithdrawnFollower
+    private let bus: BusClient
+    private let streams: StreamHub
     private let server: HTTPServer
 
     /// How long what was recorded beside requests may take to be written at the end.
@@ -37,7 +43,8 @@ final class NodeLoop: @unchecked Sendable {
     /// What every endpoint of this node needs of each shard's schema.
     static let schemas: [SchemaRequirement] = [
         AccountsService.schema, FeedService.schema, GraphService.schema, MediaService.schema,
-        PostsService.schema, RankingService.schema, ServiceKitSchema.requirement,
+        NotificationsService.schema, PostsService.schema, RankingService.schema,
+        ServiceKitSchema.requirement, StreamingService.schema,
         // Reads are held against control.ownership, rendered pages against control.withdrawn.
         SchemaRequirement(module: "Database", number: 5),
     ]
@@ -122,6 +129,24 @@ final class NodeLoop: @unchecked Sendable {
             interactions: interactions,
             logger: shared.log
         )
+        let notifications = NotificationsService(
+            database: database,
+            accounts: accounts.directory,
+            graph: graph,
+            posts: posts.client
+        )
+        bus = BusClient(loop: loop, settings: shared.bus, metrics: shared.metrics, log: shared.log)
+        let bell = EventBell(bus: bus)
+        streams = StreamHub(
+            bus: bus,
+            log: EventLog(database: database),
+            posts: posts.client,
+            notifications: notifications,
+            sessions: accounts.sessions,
+            metrics: shared.metrics,
+            logger: shared.log
+        )
+        let streaming = StreamingService(hub: streams, sessions: accounts.sessions)
         let search = SearchService(
             accounts: accounts.directory,
             posts: posts.client,
@@ -138,7 +163,7 @@ final class NodeLoop: @unchecked Sendable {
         )
         var endpoints = accounts.endpoints + graph.endpoints + posts.endpoints
         endpoints += media.endpoints + feed.endpoints + search.endpoints + instance.endpoints
-        endpoints += ranking.endpoints
+        endpoints += ranking.endpoints + notifications.endpoints + streaming.endpoints
         endpoints += HealthEndpoints(health: shared.health).endpoints
         endpoints.append(
             OpenAPI.endpoint(
@@ -155,7 +180,10 @@ final class NodeLoop: @unchecked Sendable {
             metrics: shared.metrics,
             log: shared.log,
             access: settings.values.flag("log.access") ? AccessLog(sink: shared.sink) : nil,
-            acted: { await drop.acted([$0.rawValue]) }
+            acted: { user in
+                bell.effectsWereEnqueued()
+                await drop.acted([user.rawValue])
+            }
         )
         server = HTTPServer(
             loop: loop,
@@ -167,6 +195,8 @@ final class NodeLoop: @unchecked Sendable {
         )
         withdrawn.start()
         feed.start()
+        bus.start()
+        streams.start()
     }
 
     func listen(address: String, port: Int) throws {
@@ -175,7 +205,9 @@ final class NodeLoop: @unchecked Sendable {
 
     /// Ends what the loop does, requests first.
     func drain(deadline: Duration) async {
+        streams.stop()
         await server.drain(deadline: deadline)
+        bus.stop()
         feed.stop()
         withdrawn.stop()
         await interactions.drain(deadline: Self.writeTime)

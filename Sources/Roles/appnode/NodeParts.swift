@@ -1,4 +1,5 @@
 import Accounts
+import Bus
 import Crypto
 import EventLoops
 import Logging
@@ -24,6 +25,7 @@ struct NodeParts: Sendable {
     let security: AccountsSecurity
     let objects: DirectoryStore
     let images: ImageProcessor
+    let bus: BusSettings?
 
     init(
         settings: AppNodeSettings,
@@ -35,6 +37,7 @@ struct NodeParts: Sendable {
         sink = process.sink
         log = process.log
         self.health = health
+        bus = try BusSettings(settings.values)
         security = AccountsSecurity(keys: try Self.keys(settings, log))
         let root = settings.values.text("objects.directory")
         guard !root.isEmpty else {
