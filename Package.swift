@@ -147,22 +147,24 @@ let package = Package(
         runtime("Normalizing", ["CUtf8proc"]),
         runtime("Processes", ["EventLoops", "HTTP", "Logs", "Metrics", "Settings", logging]),
         runtime("Settings", [configuration]),
-        runtime("HTTP", ["CPicoHTTP", "CRuntime", "EventLoops"]),
+        runtime("HTTP", ["CPicoHTTP", "CRuntime", "Crypto", "EventLoops"]),
 
         // Storage
         storage("Administration", ["CLibpq", "Crypto", "Sharding"]),
+        storage("Bus", ["EventLoops", "JSON", "Metrics", "Settings", logging]),
         storage("Counters", ["Database", "Postgres", "Sharding"], exclude: ["Migrations"]),
         storage(
             "Database",
             ["Etcd", "EventLoops", "JSON", "Metrics", "Postgres", "Sharding", logging],
             exclude: ["Migrations"]
         ),
+        storage("Events", ["Bus", "Database", "Postgres", "Sharding"], exclude: ["Migrations"]),
         storage(
             "Jobs",
             ["Database", "EventLoops", "JSON", "Metrics", "Postgres", "Sharding", logging],
             exclude: ["Migrations"]
         ),
-        storage("Etcd", ["EventLoops", "HTTP", "JSON", "Settings", "Sharding"]),
+        storage("Etcd", ["Crypto", "EventLoops", "HTTP", "JSON", "Settings", "Sharding"]),
         storage(
             "Memcache",
             [
@@ -207,8 +209,8 @@ let package = Package(
         service(
             "Feed",
             [
-                "Contracts", "Database", "EventLoops", "HTTP", "Interactions", "JSON", "Jobs",
-                "Pages", "Postgres", "ServiceKit", "Sharding", logging,
+                "Contracts", "Database", "EventLoops", "Events", "HTTP", "Interactions", "JSON",
+                "Jobs", "Pages", "Postgres", "ServiceKit", "Sharding", logging,
             ],
             exclude: ["Migrations"]
         ),
@@ -221,6 +223,14 @@ let package = Package(
             exclude: ["Migrations"]
         ),
         service("Instance", ["Contracts", "HTTP", "JSON", "ServiceKit"]),
+        service(
+            "Notifications",
+            [
+                "Contracts", "Database", "EventLoops", "Events", "HTTP", "JSON", "Jobs", "Postgres",
+                "ServiceKit", "Sharding",
+            ],
+            exclude: ["Migrations"]
+        ),
         service(
             "Posts",
             [
@@ -246,14 +256,23 @@ let package = Package(
             exclude: ["Migrations"]
         ),
 
+        service(
+            "Streaming",
+            [
+                "Bus", "Contracts", "EventLoops", "Events", "HTTP", "JSON", "Metrics", "ServiceKit",
+                "Sharding", logging,
+            ]
+        ),
+
         // Roles
         role(
             "appnode",
             [
-                "Accounts", "Contracts", "Crypto", "Database", "Etcd", "EventLoops", "Feed",
-                "Graph", "HTTP", "Instance", "Interactions", "JSON", "Logs", "Media", "Memcache",
-                "Metrics", "Objects", "Pages", "Postgres", "Posts", "Processes", "Ranking",
-                "Search", "ServiceKit", "Settings", "Sharding", logging,
+                "Accounts", "Bus", "Contracts", "Crypto", "Database", "Etcd", "EventLoops",
+                "Events", "Feed", "Graph", "HTTP", "Instance", "Interactions", "JSON", "Logs",
+                "Media", "Memcache", "Metrics", "Notifications", "Objects", "Pages", "Postgres",
+                "Posts", "Processes", "Ranking", "Search", "ServiceKit", "Settings", "Sharding",
+                "Streaming", logging,
             ]
         ),
         service(
@@ -282,10 +301,10 @@ let package = Package(
         role(
             "worker",
             [
-                "Accounts", "Contracts", "Coordination", "Counters", "Database", "Etcd",
-                "EventLoops", "Feed", "Graph", "Interactions", "Jobs", "Media", "Memcache",
-                "Metrics", "Objects", "Pages", "Posts", "Postgres", "Processes", "ServiceKit",
-                "Settings", "Sharding", logging,
+                "Accounts", "Bus", "Contracts", "Coordination", "Counters", "Database", "Etcd",
+                "EventLoops", "Events", "Feed", "Graph", "Interactions", "Jobs", "Media",
+                "Memcache", "Metrics", "Notifications", "Objects", "Pages", "Posts", "Postgres",
+                "Processes", "ServiceKit", "Settings", "Sharding", logging,
             ]
         ),
 
@@ -391,6 +410,23 @@ let package = Package(
         tests("Services", "Contracts", ["Contracts", "JSON"]),
         tests(
             "Services",
+            "Notifications",
+            [
+                "Contracts", "Database", "EventLoops", "Events", "HTTP", "JSON", "Jobs", "Metrics",
+                "Notifications", "Postgres", "ServiceKit", "Sharding", "Shards", "TestSupport",
+                logging,
+            ]
+        ),
+        tests(
+            "Services",
+            "Streaming",
+            [
+                "Bus", "Contracts", "Database", "EventLoops", "Events", "HTTP", "JSON", "Metrics",
+                "Postgres", "ServiceKit", "Sharding", "Shards", "Streaming", "TestSupport", logging,
+            ]
+        ),
+        tests(
+            "Services",
             "Ranking",
             [
                 "Contracts", "Counters", "Database", "EventLoops", "HTTP", "Interactions", "JSON",
@@ -471,6 +507,15 @@ let package = Package(
             ]
         ),
         tests("Storage", "Administration", ["Administration", "Sharding", "TestSupport"]),
+        tests("Storage", "Bus", ["Bus", "EventLoops", "Metrics", "TestSupport", logging]),
+        tests(
+            "Storage",
+            "Events",
+            [
+                "Bus", "Database", "EventLoops", "Events", "Metrics", "Postgres", "Sharding",
+                "Shards", "TestSupport", logging,
+            ]
+        ),
         tests(
             "Storage",
             "Interactions",

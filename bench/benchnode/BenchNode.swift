@@ -83,6 +83,8 @@ struct BenchNode: ParsableCommand {
 
 /// The measured routes are open; nobody has a token.
 private struct NobodysSessions: SessionsClient {
+    func revoked(among sessions: [SessionID]) async throws -> Set<SessionID> { [] }
+
     func verify(_ token: String) async throws -> Authentication? { nil }
 }
 

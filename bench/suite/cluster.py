@@ -24,7 +24,7 @@ PORTS = 500
 SCOPES = "read write follow"
 # The services that can have nodes of their own. Here they run on core's unless told otherwise: what is measured is one
 # process, as the peers are.
-POOLS = ("media", "search")
+POOLS = ("media", "notifications", "search", "streaming")
 TOKEN_SECONDS = 7 * 86400
 
 

@@ -11,7 +11,8 @@ RATE = 150
 PHOTO = ROOT / "docs" / "sample.jpg"
 BOUNDARY = "tiles-and-tiles"
 # The features of each pool that is not core's. A new picture of a profile goes from core to media.
-OF_POOL = {"media": {"picture", "upload", "avatar"}, "search": {"search"}}
+OF_POOL = {"media": {"picture", "upload", "avatar"}, "notifications": {"notifications"}, "search": {"search"},
+           "streaming": {"streaming"}}
 OF_CORE = {"home", "profile", "status", "compose", "account", "avatar"}
 ALL = OF_CORE.union(*OF_POOL.values())
 
@@ -31,12 +32,16 @@ def mix(cluster, actions):
     def avatar(random):
         return _form("PATCH", "/api/v1/accounts/update_credentials", actions.anybody(random), "avatar", photo)
 
+    def notifications(random):
+        return request("GET", "/api/v1/notifications?limit=15", actions.anybody(random))
+
     def account(random):
         return request("GET", "/api/v1/accounts/verify_credentials", actions.anybody(random))
 
     return Mix(
         home=(60, actions.home), profile=(20, actions.profile_posts), status=(20, actions.status),
         compose=(6, actions.compose), account=(12, account), search=(12, search),
+        notifications=(12, notifications), streaming=(3, lambda random: request("GET", "/api/v1/streaming/health")),
         picture=(17, lambda random: request("GET", picture)), upload=(1.5, upload), avatar=(1.5, avatar))
 
 

@@ -2,7 +2,7 @@
 
 PACKAGES=(
     # servers
-    postgresql-15 memcached etcd-server etcd-client haproxy supervisor
+    postgresql-15 memcached etcd-server etcd-client haproxy nats-server supervisor
     # libraries that the Swift targets link
     libuv1-dev libpq-dev libmemcached-dev libh2o-dev libsimdjson-dev libvips-dev libsodium-dev
     libssl-dev libutf8proc-dev
@@ -12,7 +12,7 @@ PACKAGES=(
 )
 
 # Services which Debian would start and enable, and which a cluster runs by itself.
-SERVICES=(etcd haproxy memcached postgresql supervisor)
+SERVICES=(etcd haproxy memcached nats-server postgresql supervisor)
 
 missing_packages() {
     local package

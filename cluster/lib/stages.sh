@@ -12,7 +12,7 @@ prepare_stages() {
     mkdir -p "$TESSERA_HOME"
     rm -rf "$LOGS"
     mkdir -p "$LOGS"
-    unset SHARDS APP_NODES MEDIA_NODES SEARCH_NODES WORKERS COORDINATORS PORT_BASE HTTP_PORT HTTPS_PORT FEED_PUSH_THRESHOLD
+    unset SHARDS APP_NODES MEDIA_NODES NOTIFICATIONS_NODES SEARCH_NODES STREAMING_NODES WORKERS COORDINATORS PORT_BASE HTTP_PORT HTTPS_PORT FEED_PUSH_THRESHOLD
     unset MOVE_MEGABYTES_PER_SECOND MOVE_RETENTION_SECONDS
     STAGE_PID=
     trap stop_everything EXIT
@@ -98,9 +98,9 @@ stage_build() {
     time swift build "${BUILD_FLAGS[@]}" --build-tests
 }
 
-# The Swift suites that start servers of their own: PostgreSQL, memcached, etcd.
-SERVER_SUITES='^(Accounts|Administration|Counters|Database|Etcd|Feed|Graph|Interactions|Jobs|Media|Memcache|Pages'
-SERVER_SUITES+='|Postgres|Posts|ServiceKit|Visibility|worker)Tests\.'
+# The Swift suites that start servers of their own: PostgreSQL, memcached, etcd, NATS.
+SERVER_SUITES='^(Accounts|Administration|Bus|Counters|Database|Etcd|Events|Feed|Graph|Interactions|Jobs|Media|Memcache'
+SERVER_SUITES+='|Notifications|Pages|Postgres|Posts|ServiceKit|Streaming|Visibility|worker)Tests\.'
 # Those that need several servers, a few tests at a time.
 MOVE_SUITES='^(shardctl|Journals|Movement)Tests\.'
 

@@ -1,7 +1,9 @@
 import Accounts
+import Bus
 import Contracts
 import Database
 import EventLoops
+import Events
 import Feed
 import HTTP
 import Interactions
@@ -12,6 +14,7 @@ import Processes
 import Ranking
 import ServiceKit
 import Settings
+import Streaming
 
 /// Everything that one event loop has for itself: its database, caches, services and server.
 final class NodeLoop: @unchecked Sendable {
@@ -49,7 +52,10 @@ final class NodeLoop: @unchecked Sendable {
             log: shared.log,
             access: settings.values.flag("log.access") ? AccessLog(sink: shared.sink) : nil,
             peers: shared.peers,
-            acted: { [drop = services.drop] in await drop.acted([$0.rawValue]) }
+            acted: { [drop = services.drop, bell = services.bell] user in
+                bell.effectsWereEnqueued()
+                await drop.acted([user.rawValue])
+            }
         )
         server = HTTPServer(
             loop: loop,
@@ -61,6 +67,8 @@ final class NodeLoop: @unchecked Sendable {
         // Whatever shows anything asks the rules, which have to know what is gone.
         services.withdrawn.start()
         if settings.runs(.core) { services.feed.start() }
+        services.bus.start()
+        if settings.runs(.streaming) { services.streams.start() }
     }
 
     func listen(address: String, port: Int) throws {
@@ -69,7 +77,9 @@ final class NodeLoop: @unchecked Sendable {
 
     /// Ends what the loop does, requests first.
     func drain(deadline: Duration) async {
+        services.streams.stop()
         await server.drain(deadline: deadline)
+        services.bus.stop()
         services.feed.stop()
         services.withdrawn.stop()
         await services.interactions.drain(deadline: Self.writeTime)

@@ -1,4 +1,5 @@
 import Accounts
+import Bus
 import Contracts
 import Crypto
 import EventLoops
@@ -25,6 +26,7 @@ struct NodeParts: Sendable {
     let security: AccountsSecurity
     let objects: DirectoryStore
     let images: ImageProcessor
+    let bus: BusSettings?
 
     /// What other nodes of the installation know this one by.
     let peers: PeerSecret
@@ -42,6 +44,7 @@ struct NodeParts: Sendable {
         self.log = log
         self.health = health
         try settings.checkServices()
+        bus = try BusSettings(settings.values)
         let keys = try Self.keys(settings, log)
         security = AccountsSecurity(keys: keys)
         peers = PeerSecret(keys: keys)

@@ -1,19 +1,23 @@
 import Accounts
+import Bus
 import Contracts
 import Database
 import EventLoops
+import Events
 import Feed
 import Graph
 import Instance
 import Interactions
 import Media
 import Memcache
+import Notifications
 import Pages
 import Posts
 import Ranking
 import Search
 import ServiceKit
 import Settings
+import Streaming
 
 /// The services of one event loop, each made of what it needs, and the endpoints that each declares.
 ///
@@ -28,12 +32,16 @@ struct NodeServices {
     let interactions: InteractionLog
     let withdrawn: WithdrawnFollower
     let drop: PageDrop
+    let bus: BusClient
+    let bell: EventBell
+    let streams: StreamHub
     let routes: ServiceRoutes
 
     /// What every endpoint of this node needs of each shard's schema.
     static let schemas: [SchemaRequirement] = [
         AccountsService.schema, FeedService.schema, GraphService.schema, MediaService.schema,
-        PostsService.schema, RankingService.schema, ServiceKitSchema.requirement,
+        NotificationsService.schema, PostsService.schema, RankingService.schema,
+        ServiceKitSchema.requirement, StreamingService.schema,
         // Reads are held against control.ownership, rendered pages against control.withdrawn.
         SchemaRequirement(module: "Database", number: 7),
     ]
@@ -122,6 +130,24 @@ struct NodeServices {
             interactions: interactions,
             logger: shared.log
         )
+        let notifications = NotificationsService(
+            database: database,
+            accounts: accounts.directory,
+            graph: graph,
+            posts: posts.client
+        )
+        bus = BusClient(loop: loop, settings: shared.bus, metrics: shared.metrics, log: shared.log)
+        bell = EventBell(bus: bus)
+        streams = StreamHub(
+            bus: bus,
+            log: EventLog(database: database),
+            posts: posts.client,
+            notifications: notifications,
+            sessions: accounts.sessions,
+            metrics: shared.metrics,
+            logger: shared.log
+        )
+        let streaming = StreamingService(hub: streams, sessions: accounts.sessions)
         let search = SearchService(
             accounts: accounts.directory,
             posts: posts.client,
@@ -140,7 +166,8 @@ struct NodeServices {
             accounts.endpoints + graph.endpoints + posts.endpoints + feed.endpoints
             + instance.endpoints + ranking.endpoints
         routes = ServiceRoutes([
-            .core: core, .media: media.endpoints, .search: search.endpoints,
+            .core: core, .media: media.endpoints, .notifications: notifications.endpoints,
+            .search: search.endpoints, .streaming: streaming.endpoints,
         ])
     }
 }

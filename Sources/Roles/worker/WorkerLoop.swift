@@ -1,7 +1,9 @@
 import Accounts
+import Bus
 import Contracts
 import Database
 import EventLoops
+import Events
 import Feed
 import Graph
 import Interactions
@@ -10,6 +12,7 @@ import Logging
 import Media
 import Memcache
 import Metrics
+import Notifications
 import Objects
 import Pages
 import Posts
@@ -27,6 +30,8 @@ final class WorkerLoop: @unchecked Sendable {
     private let recounts: Recounts
     private let interactions: InteractionUpkeep
     private let collector: MediaCollector?
+    private let bus: BusClient
+    private let bell: EventBell
 
     init(
         loop: EventLoop,
@@ -48,6 +53,8 @@ final class WorkerLoop: @unchecked Sendable {
         cache = pools.client(on: loop)
         CacheMetrics.register(cache, in: metrics)
         DatabaseMetrics.register(database, in: metrics)
+        bus = BusClient(loop: loop, settings: settings.bus, metrics: metrics, log: log)
+        bell = EventBell(bus: bus)
         let posts = PostsService(
             database: database,
             cache: cache,
@@ -69,10 +76,16 @@ final class WorkerLoop: @unchecked Sendable {
                     database: database,
                     posts: posts.client,
                     drop: drop,
+                    news: StreamNews(log: EventLog(database: database), bell: bell),
                     threshold: settings.pushThreshold
                 )
                 + GraphService.effects(database: database, drop: drop)
                 + MediaService.effects(database: database)
+                + NotificationsService.effects(
+                    database: database,
+                    graph: GraphService(database: database, accounts: Unasked(), drop: nil),
+                    bell: bell
+                )
                 + posts.effects,
             settings: jobs,
             metrics: metrics,
@@ -110,6 +123,8 @@ final class WorkerLoop: @unchecked Sendable {
     }
 
     func start() {
+        bus.start()
+        _ = bell.onEffects { [runner] in runner.stir() }
         runner.start()
         chores.start()
         recounts.start()
@@ -123,6 +138,7 @@ final class WorkerLoop: @unchecked Sendable {
         interactions.stop()
         collector?.stop()
         await runner.drain(deadline: deadline)
+        bus.stop()
         await database.close()
     }
 }

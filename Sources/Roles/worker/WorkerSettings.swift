@@ -1,3 +1,4 @@
+import Bus
 import Database
 import Etcd
 import Memcache
@@ -25,11 +26,13 @@ struct WorkerSettings: Sendable {
     let values: SettingValues
     let postgresPassword: String?
     let etcd: EtcdSettings
+    let bus: BusSettings?
 
     init(_ values: SettingValues) throws(SettingsError) {
         self.values = values
         postgresPassword = try SecretFile.password(values.text("postgres.password_file"))
         etcd = try EtcdSettings(values)
+        bus = try BusSettings(values)
     }
 
     var publicURL: String { values.text("public.url") }

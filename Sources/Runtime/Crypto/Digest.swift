@@ -13,6 +13,15 @@ package enum Digest {
 
     package static func sha256(_ text: String) -> [UInt8] { sha256(text.utf8) }
 
+    /// SHA-1, 20 bytes: for protocols that name it, where nothing has to be secure.
+    package static func sha1(_ message: some Collection<UInt8>) -> [UInt8] {
+        let message = Array(message)
+        return [UInt8](unsafeUninitializedCapacity: 20) { buffer, initialised in
+            precondition(SHA1(message, message.count, buffer.baseAddress) != nil, "SHA1 failed")
+            initialised = 20
+        }
+    }
+
     /// HMAC-SHA-256, 32 bytes.
     package static func hmac(_ message: some Collection<UInt8>, key: [UInt8]) -> [UInt8] {
         let message = Array(message)

@@ -43,6 +43,13 @@ package final class TCPSocket: @unchecked Sendable {
 
     deinit { handle.deallocate() }
 
+    /// Whoever else is told from now on; the one before hears no more, not even of the end.
+    package func handOver(to next: any SocketOwner) {
+        loop.assertOnLoop()
+        precondition(!isClosed, "a closed socket has nothing to tell")
+        owner = next
+    }
+
     // MARK: Opening
 
     /// Takes the next connection of a listening handle, whose `TCP_NODELAY` it inherits.

@@ -15,6 +15,9 @@ extension HTTPConnection {
         if !hasEnded { socket.startReading() }
     }
 
+    /// Whoever is idle may bring one more request; see ``closeIfIdle()``.
+    func serverDrains() {}
+
     func closeIfIdle() {
         switch phase {
         case .idle, .head: if partial.isEmpty { closeGently() }

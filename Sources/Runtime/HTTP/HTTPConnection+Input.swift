@@ -48,6 +48,7 @@ extension HTTPConnection {
             case .handling, .discarding:
                 step = processBody(rest)
             case .lingering, .closed:
+                successor?.socketRead(rest)
                 return input.count
             }
             if step == 0 { return used }

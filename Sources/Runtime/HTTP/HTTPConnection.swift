@@ -5,7 +5,7 @@ import EventLoops
 /// It is a state machine over ``Phase``. Bytes beyond the current request stay in `partial`. While it works
 /// on input or an answer, its output gathers in a buffer that goes to the socket once at the end. What it
 /// does with input, with output and at its end is in files of its own; only these touch its state.
-final class HTTPConnection: @unchecked Sendable {
+final class HTTPConnection: ServerConnection, @unchecked Sendable {
     // @unchecked: touched on its server's loop only.
     enum Phase {
         /// Waits for the first byte of a request.
@@ -39,6 +39,8 @@ final class HTTPConnection: @unchecked Sendable {
     var answer = AnswerState()
     var writers: [UnsafeContinuation<Void, Never>] = []
 
+    /// What it has become, for bytes that came together with the request.
+    var successor: WebSocket?
     var hasEnded = false
     var owesContinue = false
     var startedAt: UInt64 = 0
@@ -135,6 +137,9 @@ final class HTTPConnection: @unchecked Sendable {
             response = server.response(to: error, of: request)
         }
         guard self.request === request else { return }
+        if case .webSocket(let upgrade) = response.body {
+            return becomeWebSocket(upgrade, response)
+        }
         guard case .stream(_, let write) = send(response), self.request === request else { return }
         let writer = ResponseWriter(sink: self)
         defer { writer.end() }
@@ -169,7 +174,7 @@ final class HTTPConnection: @unchecked Sendable {
         answer.keepsAlive = answer.keepsAlive && !server.isDraining && !hasEnded && canReuse
         var length: Int?
         switch response.body {
-        case .none: length = 0
+        case .none, .webSocket: length = 0
         case .bytes(let bytes): length = bytes.count
         case .part(_, let range): length = range.count
         case .stream(let declared, _):
@@ -192,9 +197,33 @@ final class HTTPConnection: @unchecked Sendable {
         switch response.body {
         case .bytes(let bytes): put(bytes)
         case .part(let bytes, let range): put(bytes, range)
-        case .none, .stream: break
+        case .none, .stream, .webSocket: break
         }
         return response.body
+    }
+
+    /// Answers with 101 and leaves the socket to the WebSocket; this connection is nothing any more.
+    func becomeWebSocket(_ upgrade: WebSocketUpgrade, _ response: Response) {
+        guard !server.isDraining, !hasEnded else {
+            _ = send(server.response(to: HTTPError.stopping, of: request!))
+            return
+        }
+        let early = partial
+        partial = []
+        corked { _ = sendHead(response) }
+        if let output { flush(output) }
+        guard phase != .closed, let socket else { return }
+        phase = .closed
+        let request = request.take()
+        task = nil
+        let took = Duration.nanoseconds(Int64(EventLoop.nanoseconds - startedAt))
+        server.hooks.finished?(request, 101, took)
+        let webSocket = WebSocket(socket, server: server, limits: upgrade.limits)
+        socket.handOver(to: webSocket)
+        self.socket = nil
+        successor = webSocket
+        server.replace(self, by: webSocket)
+        webSocket.start(upgrade.begin(webSocket), early)
     }
 
     /// Whether the rest of the body, if any, is short enough to be read over.

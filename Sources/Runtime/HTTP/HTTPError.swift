@@ -17,6 +17,12 @@ package struct HTTPError: Error, Sendable, Equatable {
 
     static let internalError = HTTPError(500, "The server failed to answer this request.")
 
+    static let stopping = HTTPError(
+        503,
+        "The server stops.",
+        headers: ["Retry-After": "1"]
+    )
+
     static let timedOut = HTTPError(
         503,
         "The server took too long to answer this request.",

@@ -30,8 +30,21 @@ package struct HTTPServerStatistics: Sendable {
     package var refused = 0
     /// Connections cut for being too slow, and requests that took too long.
     package var timeouts = 0
+    /// Clients of WebSockets that were cut off for not reading.
+    package var slowWebSockets = 0
     package var bytesIn = 0
     package var bytesOut = 0
+}
+
+/// What a server keeps for each client: a connection that brings requests, or a WebSocket that it has become.
+protocol ServerConnection: AnyObject {
+    /// Its place among the server's connections; negative while it is not among them.
+    var index: Int { get set }
+    /// Called about once a second.
+    func checkTime(_ now: UInt64)
+    func serverDrains()
+    func closeIfIdle()
+    func abort()
 }
 
 /// An HTTP/1.1 server on one loop.
@@ -54,7 +67,7 @@ package final class HTTPServer: @unchecked Sendable {
     var dateLine = DateLine()
 
     private var listeners: [TCPListener] = []
-    private var connections: [HTTPConnection] = []
+    private var connections: [any ServerConnection] = []
     private var spareOutput: OutputBuffer? = OutputBuffer()
     private var sweeper: LoopTimer?
     private var swept = 0
@@ -133,7 +146,7 @@ package final class HTTPServer: @unchecked Sendable {
     }
 
     /// Called by a connection once, when it closes.
-    func forget(_ connection: HTTPConnection) {
+    func forget(_ connection: any ServerConnection) {
         let hole = connection.index
         guard hole >= 0 else { return }
         connection.index = -1
@@ -143,6 +156,14 @@ package final class HTTPServer: @unchecked Sendable {
             last.index = hole
         }
         if connections.isEmpty { emptied.take()?.resume() }
+    }
+
+    /// The same connection goes on as something else.
+    func replace(_ connection: any ServerConnection, by next: any ServerConnection) {
+        guard connection.index >= 0 else { return }
+        next.index = connection.index
+        connection.index = -1
+        connections[next.index] = next
     }
 
     // MARK: Timeouts
@@ -191,6 +212,7 @@ package final class HTTPServer: @unchecked Sendable {
             listener.close { descriptor in admit { $0.open(descriptor: descriptor) } }
         }
         listeners.removeAll()
+        for connection in connections { connection.serverDrains() }
         let grace = loop.after(min(limits.drainGrace, deadline)) { [self] in
             for connection in connections { connection.closeIfIdle() }
         }

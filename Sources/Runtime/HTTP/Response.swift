@@ -35,6 +35,8 @@ package enum ResponseBody: Sendable {
     /// A stream with a length must write exactly that many bytes: a shorter one closes the connection, and
     /// a longer one is cut. A stream that throws closes the connection, so that the client sees the break.
     case stream(length: Int?, @Sendable (ResponseWriter) async throws -> Void)
+    /// The connection is a WebSocket from here on; see ``Response/webSocket(_:subprotocol:limits:begin:)``.
+    case webSocket(WebSocketUpgrade)
 }
 
 /// Writes the body of a streaming response.

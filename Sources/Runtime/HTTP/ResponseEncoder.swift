@@ -26,7 +26,9 @@ enum ResponseEncoder {
             output.append(decimal: length)
             output.append("\r\n")
         }
-        if !keepsAlive {
+        if case .webSocket = response.body {
+            output.append("Connection: Upgrade\r\n")
+        } else if !keepsAlive {
             output.append("Connection: close\r\n")
         } else if request?.head.isHTTP10 ?? false {
             output.append("Connection: keep-alive\r\n")
@@ -63,7 +65,7 @@ extension ResponseBody {
     /// The length, where it is known before the body is made.
     var count: Int? {
         switch self {
-        case .none: 0
+        case .none, .webSocket: 0
         case .bytes(let bytes): bytes.count
         case .part(_, let range): range.count
         case .stream(let length, _): length

@@ -61,6 +61,13 @@ extension Setting {
                 default: "meta",
                 "How memcached is spoken to: meta protocol on the loops' sockets, or libmemcached."
             ),
+            Setting(
+                "bus.address",
+                default: "",
+                "NATS server that carries hints, as host:port; empty for none."
+            ),
+            Setting("bus.user", default: "", "User of the bus; empty without authentication."),
+            Setting("bus.password_file", default: "", "File with that user's password."),
             Setting("objects.directory", default: "", "Directory of the media objects."),
             Setting(
                 "public.url",

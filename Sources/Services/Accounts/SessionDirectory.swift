@@ -88,6 +88,11 @@ package final class SessionDirectory: SessionsClient, @unchecked Sendable {
         return authentication
     }
 
+    package func revoked(among sessions: [SessionID]) async throws -> Set<SessionID> {
+        guard !sessions.isEmpty else { return [] }
+        return Set(try await store.revoked(among: sessions))
+    }
+
     /// Says everywhere we can that sessions are over; called after the shard has committed it.
     package func forget(_ sessions: [SessionID]) async {
         guard !sessions.isEmpty else { return }

@@ -46,6 +46,20 @@ struct SessionStore: Sendable {
         )
     }
 
+    /// Those of these sessions that are over, or are none.
+    func revoked(among ids: [SessionID]) async throws(DatabaseError) -> [SessionID] {
+        let over: [Int64] = try await database.gather(ids) { ids in
+            """
+            SELECT w.id
+            FROM unnest(\(ids.map(\.rawValue))::bigint[]) AS w (id)
+            LEFT JOIN accounts.session AS s
+                ON s.bucket = ((w.id >> 6) & 1023)::smallint AND s.id = w.id
+            WHERE s.id IS NULL OR s.revoked_at IS NOT NULL OR s.expires_at <= now()
+            """
+        }
+        return over.map(SessionID.init(rawValue:))
+    }
+
     /// The user's sessions that stand, newest first.
     func sessions(of user: UserID) async throws(DatabaseError) -> [Session] {
         try await database.rows(

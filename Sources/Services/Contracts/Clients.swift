@@ -139,6 +139,15 @@ package protocol GraphClient: Sendable {
     func restricts(_ user: UserID, _ other: UserID) async throws -> Bool
 }
 
+/// What other services ask of Notifications.
+package protocol NotificationsClient: Sendable {
+    /// Those of a user's notifications that are still there and that the user may see and wants to.
+    func notifications(
+        _ ids: [NotificationID],
+        of user: UserID
+    ) async throws -> [NotificationID: NotificationEntity]
+}
+
 /// What other services ask of Media.
 package protocol MediaClient: Sendable {
     /// Those media that belong to the owner, are ready, and may be attached to a post.
@@ -190,6 +199,9 @@ package struct StoredImage: Sendable, Equatable {
 package protocol SessionsClient: Sendable {
     /// What a bearer token stands for; nil where it is forged, expired or revoked.
     func verify(_ token: String) async throws -> Authentication?
+
+    /// Those of these sessions that are over, from the shards: for whoever keeps a connection open for long.
+    func revoked(among sessions: [SessionID]) async throws -> Set<SessionID>
 }
 
 /// What a valid token says.

@@ -40,6 +40,19 @@ package enum EntitySamples {
         add("Application", application(nil), application("https://example.org"))
         add("CredentialApplication", credentialApplication)
         add("Role", RoleEntity.everyone)
+        add("Notification", notification(fullStatus), notification(nil))
+        add(
+            "NotificationGroups",
+            NotificationGroupsEntity(
+                accounts: [fullAccount],
+                statuses: [fullStatus],
+                groups: [group(fullStatus.id), group(nil)]
+            )
+        )
+        let marker = MarkerEntity(lastRead: 1, version: 1, updatedAt: moment)
+        add("Markers", MarkersEntity(home: marker, notifications: marker), MarkersEntity())
+        add("NotificationSettings", NotificationSettingsEntity(senders: [:]))
+        add("UnreadCount", UnreadCountEntity(count: 1))
         for contact in [nil, fullAccount] {
             samples.append(("Instance", instance(contact) { $0.writeVersion2(to: &$1) }))
             samples.append(("InstanceV1", instance(contact) { $0.writeVersion1(to: &$1) }))
@@ -198,6 +211,30 @@ package enum EntitySamples {
             content: "",
             visibility: .public,
             url: "https://example.org/@a/1"
+        )
+    }
+
+    private static func notification(_ status: StatusEntity?) -> NotificationEntity {
+        NotificationEntity(
+            id: NotificationID(rawValue: 1),
+            kind: .favourite,
+            createdAt: moment,
+            account: fullAccount,
+            status: status,
+            groupKey: "favourite-1"
+        )
+    }
+
+    private static func group(_ status: PostID?) -> NotificationGroupEntity {
+        NotificationGroupEntity(
+            key: "favourite-1",
+            kind: .favourite,
+            count: 1,
+            newest: NotificationID(rawValue: 1),
+            oldest: NotificationID(rawValue: 1),
+            newestAt: moment,
+            sampleAccounts: [fullAccount.id],
+            status: status
         )
     }
 

@@ -29,3 +29,9 @@ package struct ApplicationID: RoutedID {
     package let rawValue: Int64
     package init(rawValue: Int64) { self.rawValue = rawValue }
 }
+
+/// A notification; its bucket is its recipient's.
+package struct NotificationID: RoutedID {
+    package let rawValue: Int64
+    package init(rawValue: Int64) { self.rawValue = rawValue }
+}

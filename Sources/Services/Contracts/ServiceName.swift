@@ -6,21 +6,27 @@ package enum ServiceName: String, CaseIterable, Sendable {
     case core
     /// Uploads, and the files of pictures.
     case media
+    case notifications
     case search
+    /// Events as they happen, for as long as a client listens.
+    case streaming
 
     /// As people are told that it is not there.
     package var title: String {
         switch self {
         case .core: "Tessera"
         case .media: "The service for pictures"
+        case .notifications: "The list of notifications"
         case .search: "Search"
+        case .streaming: "Streaming"
         }
     }
 
     /// Whether its answers go on for as long as a client listens, so that the balancer does not wait for their end.
     package var streams: Bool {
         switch self {
-        case .core, .media, .search: false
+        case .core, .media, .notifications, .search: false
+        case .streaming: true
         }
     }
 }

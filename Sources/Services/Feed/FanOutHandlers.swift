@@ -1,5 +1,6 @@
 internal import Contracts
 internal import EventLoops
+internal import Events
 package import Jobs
 internal import Pages
 internal import Postgres
@@ -24,6 +25,7 @@ package struct FanOutHandler: EffectHandler {
         let payload = try effect.decode(PostEffect.init)
         let post = PostReference(id: payload.post, author: payload.author)
         let (plan, readers) = try await delivery.plan(for: post.author, threshold: threshold)
+        try await delivery.tellOf(post, .published)
         switch plan {
         case .nobody:
             // Nobody to deliver to: no followers, or an author who is merged by now.
@@ -62,6 +64,7 @@ package struct RetractHandler: EffectHandler {
     package func handle(_ effect: ClaimedEffect) async throws {
         let payload = try effect.decode(PostEffect.init)
         let post = PostReference(id: payload.post, author: payload.author)
+        try await delivery.tellOf(post, .deleted)
         guard let since = try await store.mergedSince(post.author) else {
             let (plan, readers) = try await delivery.plan(
                 for: post.author,
@@ -129,15 +132,24 @@ final class Delivery: @unchecked Sendable {
     let store: FeedStore
     private let loop: EventLoop
     private let drop: PageDrop?
+    private let news: StreamNews?
     private let rangeSize: Int
     private var kept = KeptReaders()
     private var queues: [ShardID: WriteQueue] = [:]
 
-    init(store: FeedStore, loop: EventLoop, drop: PageDrop?, rangeSize: Int) {
+    init(store: FeedStore, loop: EventLoop, drop: PageDrop?, news: StreamNews?, rangeSize: Int) {
         self.store = store
         self.loop = loop
         self.drop = drop
+        self.news = news
         self.rangeSize = rangeSize
+    }
+
+    /// Tells the author's own apps, and those of everybody, before the followers.
+    func tellOf(_ post: PostReference, _ what: EventBell.PostNews) async throws {
+        guard let news else { return }
+        news.tellEverybody(of: post.id, what)
+        try await news.tell(what == .published ? .update : .delete, post.id, to: [post.author])
     }
 
     /// The effect of one range, in the outbox of the post's author.
@@ -266,6 +278,12 @@ final class Delivery: @unchecked Sendable {
         }
         // The rows are there: whoever renders from now on has them, and what was rendered before goes.
         await drop?.homes(of: left.readers.map(\.rawValue))
+        do throws(DatabaseError) {
+            try await news?.tell(range.removes ? .delete : .update, post.id, to: left.readers)
+        } catch {
+            // The entries are there and stay; it is told when the effect runs again.
+            return Failure(buckets: batch.buckets, error: error)
+        }
         return refused.isEmpty
             ? nil : await follow(post, batch.readers(in: Set(refused)), removes: range.removes)
     }

@@ -1,6 +1,7 @@
 package import Contracts
 package import Database
 package import EventLoops
+package import Events
 package import Interactions
 import HTTP
 internal import JSON
@@ -91,11 +92,13 @@ package struct FeedService: Service {
     }
 
     /// What a worker does for feeds. Authors with more followers than `threshold` are merged on reading; one
-    /// effect delivers to `rangeSize` followers at most. `drop` takes the rendered pages of feeds that change.
+    /// effect delivers to `rangeSize` followers at most. `drop` takes the rendered pages of feeds that change, and
+    /// `news` tells those readers who listen.
     package static func effects(
         database: Database,
         posts: any PostsClient,
         drop: PageDrop?,
+        news: StreamNews? = nil,
         threshold: Int,
         rangeSize: Int = FanOut.rangeSize
     ) -> [any EffectHandler] {
@@ -104,6 +107,7 @@ package struct FeedService: Service {
             store: store,
             loop: database.loop,
             drop: drop,
+            news: news,
             rangeSize: rangeSize
         )
         return [

@@ -67,12 +67,6 @@ enum EmptyAnswers {
             summary: "Trending hashtags by their older name."
         ),
         Question(
-            path: "/api/v1/notifications",
-            operationID: "getNotifications",
-            access: .user(["read:notifications"]),
-            summary: "Notifications; none are made."
-        ),
-        Question(
             path: "/api/v1/conversations",
             operationID: "getConversations",
             access: .user(["read:statuses"]),
@@ -139,38 +133,6 @@ enum EmptyAnswers {
                 access: question.access,
                 output: .emptyList
             ) { _ in .emptyList }
-        } + objects
-    }
-
-    private static var objects: [Endpoint] {
-        [
-            Endpoint(
-                .get,
-                "/api/v1/markers",
-                operationID: "getMarkers",
-                summary: "How far timelines were read; not kept.",
-                tag: "empty",
-                access: .user(["read:statuses"]),
-                output: .emptyObject
-            ) { _ in .emptyObject },
-            Endpoint(
-                .post,
-                "/api/v1/markers",
-                operationID: "setMarkers",
-                summary: "Says how far timelines were read; not kept.",
-                tag: "empty",
-                access: .user(["write:statuses"]),
-                output: .emptyObject
-            ) { _ in .emptyObject },
-            Endpoint(
-                .get,
-                "/api/v1/notifications/unread_count",
-                operationID: "getUnreadCount",
-                summary: "How many notifications are unread.",
-                tag: "empty",
-                access: .user(["read:notifications"]),
-                output: .entity("UnreadCount")
-            ) { _ in .json { json in json.object { $0.field("count", 0) } } },
-        ]
+        }
     }
 }

@@ -106,15 +106,6 @@ package struct InstanceService: Sendable {
                 let instance = await current()
                 return .json { NodeInfo(instance).write(to: &$0) }
             },
-            Endpoint(
-                .get,
-                "/api/v1/streaming/health",
-                operationID: "getStreamingHealth",
-                summary: "Whether streaming is there to be asked.",
-                tag: "instance",
-                access: .open,
-                output: .content("text/plain")
-            ) { _ in .text("OK") },
         ]
     }
 }

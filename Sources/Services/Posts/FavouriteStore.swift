@@ -24,7 +24,7 @@ struct FavouriteStore: Sendable {
             ON CONFLICT (bucket, post, actor) DO UPDATE
             SET active = true, version = f.version + 1, id = excluded.id
             WHERE NOT f.active
-            RETURNING f.actor
+            RETURNING f.version, f.active
             """,
             post,
             actor,
@@ -41,7 +41,7 @@ struct FavouriteStore: Sendable {
             UPDATE posts.favourite
             SET active = false, version = version + 1
             WHERE bucket = \(post.bucket) AND post = \(post) AND actor = \(actor) AND active
-            RETURNING actor
+            RETURNING version, active
             """,
             post,
             actor,
@@ -79,12 +79,34 @@ struct FavouriteStore: Sendable {
                     \(fragment: count)
                 ), mirrored AS (
                     \(fragment: effect.enqueue(whenAny: "changed"))
+                ), notified AS (
+                    \(fragment: notification(of: actor, post, trace))
                 )
-                SELECT actor FROM changed
+                SELECT version FROM changed
                 """
             ]
         )
         return rows.first?.isEmpty == false
+    }
+
+    /// Tells the post's author, whose bucket is the post's, of the row of `changed`.
+    private func notification(of actor: UserID, _ post: PostID, _ trace: String?) -> SQL {
+        """
+        INSERT INTO jobs.outbox (bucket, id, kind, payload, traceparent)
+        SELECT p.bucket, control.next_id(p.bucket), \(EffectKinds.notify)::text,
+            jsonb_build_object(
+                'recipient', p.author::text,
+                'kind', \(NotificationKind.favourite.rawValue)::text,
+                'actor', \(actor.description)::text,
+                'post', \(post.description)::text,
+                'version', c.version,
+                'active', c.active
+            ),
+            \(trace)::text
+        FROM changed AS c
+        JOIN posts.post AS p ON p.bucket = \(post.bucket) AND p.id = \(post)
+        WHERE p.author <> \(actor)
+        """
     }
 
     /// Which of the posts the actor likes, from the truth beside each post.

@@ -69,7 +69,7 @@ struct ReplyStore: Sendable {
     }
 
     /// Notes an answer, or its end, and counts it; whatever has been noted under a newer version stays.
-    func note(_ reply: ReplyEffect) async throws(DatabaseError) {
+    func note(_ reply: ReplyEffect, trace: String?) async throws(DatabaseError) {
         let version: Int16 = reply.active ? 1 : 2
         let amount = reply.active ? 1 : -1
         // An end that comes first leaves a tombstone and counts nothing: the begin will count nothing either.
@@ -93,6 +93,8 @@ struct ReplyStore: Sendable {
                     SELECT 1 AS one
                     FROM noted
                     WHERE counted AND (\(reply.active)::boolean OR was_there)
+                ), notified AS (
+                    \(fragment: notification(of: reply, version, trace))
                 )
                 \(fragment: Counters.append(
                     subject: reply.parent, kind: CounterKind.replies, amount: amount,
@@ -100,6 +102,26 @@ struct ReplyStore: Sendable {
                 """
             ]
         )
+    }
+
+    /// Tells the author of the answered post, whose bucket is the post's, where something was noted.
+    private func notification(of reply: ReplyEffect, _ version: Int16, _ trace: String?) -> SQL {
+        """
+        INSERT INTO jobs.outbox (bucket, id, kind, payload, traceparent)
+        SELECT p.bucket, control.next_id(p.bucket), \(EffectKinds.notify)::text,
+            jsonb_build_object(
+                'recipient', p.author::text,
+                'kind', \(NotificationKind.mention.rawValue)::text,
+                'actor', \(reply.author.description)::text,
+                'post', \(reply.reply.description)::text,
+                'version', \(version)::smallint,
+                'active', \(reply.active)::boolean
+            ),
+            \(trace)::text
+        FROM noted
+        JOIN posts.post AS p ON p.bucket = \(reply.parent.bucket) AND p.id = \(reply.parent)
+        WHERE p.author <> \(reply.author)
+        """
     }
 }
 
@@ -126,7 +148,7 @@ struct NoteReply: EffectHandler {
 
     func handle(_ effect: ClaimedEffect) async throws {
         let reply = try effect.decode(ReplyEffect.init)
-        try await replies.note(reply)
+        try await replies.note(reply, trace: effect.traceparent)
         await cache.forget([reply.parent])
     }
 }

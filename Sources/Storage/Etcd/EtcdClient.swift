@@ -1,3 +1,4 @@
+import Crypto
 package import EventLoops
 import HTTP
 import JSON

@@ -1,3 +1,4 @@
+import Crypto
 import JSON
 
 /// Changes that happen together, at one revision, or not at all.

@@ -24,7 +24,7 @@ package struct ClaimPace: Sendable, Equatable {
         /// A claim took this many effects.
         case claimed(Int)
         case ended
-        /// Work was done or enqueued in this process, so more is likely.
+        /// Work was done here or enqueued somewhere, so more is likely.
         case stirred
         case shardFailed
         case draining
@@ -42,6 +42,8 @@ package struct ClaimPace: Sendable, Equatable {
     package private(set) var inFlight = 0
     private var emptyClaims = 0
     private var mustPause = false
+    /// Whether effects were enqueued after the claim under way had begun, so that it may not see them.
+    private var isStirred = false
     private var isDown = false
     private var isDraining = false
 
@@ -55,13 +57,14 @@ package struct ClaimPace: Sendable, Equatable {
             isDown = false
             inFlight += count
             emptyClaims = count == 0 ? emptyClaims + 1 : 0
-            mustPause = count == 0
+            mustPause = count == 0 && !isStirred
         case .ended:
             precondition(inFlight > 0, "more effects ended than were claimed")
             inFlight -= 1
             stir()
         case .stirred:
             stir()
+            isStirred = true
         case .shardFailed:
             isDown = true
             mustPause = true
@@ -83,6 +86,7 @@ package struct ClaimPace: Sendable, Equatable {
             return .pause(pause)
         }
         let room = limits.inFlight - inFlight
+        isStirred = false
         return room <= 0 ? .waitForRoom : .claim(limit: min(room, limits.batch))
     }
 

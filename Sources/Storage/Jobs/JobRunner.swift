@@ -79,6 +79,12 @@ package final class JobRunner: @unchecked Sendable {
         loop.after(Self.mapInterval) { self.followMap() }
     }
 
+    /// Looks for work at once: somebody says that effects were just enqueued.
+    package func stir() {
+        loop.assertOnLoop()
+        for queue in queues.values { queue.stir() }
+    }
+
     /// Claims nothing more and returns when every running effect has ended and is settled, or at the
     /// deadline; what still runs then is run again by another worker when its lease ends.
     package func drain(deadline: Duration) async {

@@ -48,6 +48,11 @@ final class ShardQueue: @unchecked Sendable {
         bell.ring()
     }
 
+    func stir() {
+        pace.apply(.stirred)
+        bell.ring()
+    }
+
     // MARK: Claiming
 
     func run() async {

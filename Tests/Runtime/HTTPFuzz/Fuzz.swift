@@ -17,13 +17,14 @@ public func testOneInput(_ data: UnsafePointer<UInt8>?, _ size: Int) -> CInt {
 private let cutCount = 3
 
 private enum FuzzTarget: String {
-    case head, chunks, form
+    case head, chunks, form, frames
 
     func violation(_ bytes: [UInt8], _ cuts: [Int]) -> String? {
         switch self {
         case .head: FramingProperties.violation(ofHead: bytes, cuts: cuts, headParser)
         case .chunks: FramingProperties.violation(ofChunks: bytes, cuts: cuts)
         case .form: FramingProperties.violation(ofForm: bytes)
+        case .frames: FramingProperties.violation(ofFrames: bytes, cuts: cuts)
         }
     }
 }

@@ -112,6 +112,44 @@ enum FramingProperties {
         return .body(body, used: used, isDone: decoder.isDone)
     }
 
+    // MARK: Frames of WebSockets
+
+    /// Frames mean the same however they are cut, and a text is UTF-8.
+    static func violation(ofFrames bytes: [UInt8], cuts: [Int]) -> String? {
+        let whole = frames(bytes, pieces: [])
+        let cut = frames(bytes, pieces: cuts)
+        // Of what is refused, a piece may show more of what came before.
+        guard whole.fault == cut.fault, whole.events == cut.events else {
+            return "\(whole), or \(cut) when cut at \(cuts)"
+        }
+        for case .text(let text) in whole.events
+        where String(validating: text, as: UTF8.self) == nil {
+            return "a text that is none: \(text)"
+        }
+        return nil
+    }
+
+    private static func frames(
+        _ bytes: [UInt8],
+        pieces: [Int]
+    ) -> (events: [WebSocketDecoder.Event], fault: WebSocketFault?) {
+        var decoder = WebSocketDecoder(messageBytes: 1_000)
+        var events: [WebSocketDecoder.Event] = []
+        var used = 0
+        for end in pieces + [bytes.count] {
+            do throws(WebSocketFault) {
+                let piece = bytes[used..<max(used, end)]
+                try piece.withUnsafeBufferPointer { (piece) throws(WebSocketFault) in
+                    try decoder.feed(piece) { events.append($0) }
+                }
+            } catch {
+                return (events, error)
+            }
+            used = max(used, end)
+        }
+        return (events, nil)
+    }
+
     // MARK: Forms
 
     /// The parts of a form, with the boundary `b`, are pieces of its body, in order and apart.

@@ -77,6 +77,27 @@ struct FuzzTests {
         }
     }
 
+    @Test func `frames mean the same however they are cut, and texts are UTF-8`() {
+        var random = SeededGenerator(seed: Self.seed)
+        let cases = WebSocketDecoderTests.accepted + WebSocketDecoderTests.refused
+        let corpus = cases.map(\.input).filter { $0.count < 400 }
+        for round in 0..<Self.rounds {
+            var bytes: [UInt8] = []
+            for _ in 0..<Int.random(in: 1...4, using: &random) {
+                bytes += corpus.randomElement(using: &random)!
+            }
+            for _ in 0..<Int.random(in: 0...2, using: &random) {
+                let place = Int.random(in: 0..<bytes.count, using: &random)
+                bytes[place] = UInt8.random(in: 0...255, using: &random)
+            }
+            let cuts = (0..<3).map { _ in Int.random(in: 0...bytes.count, using: &random) }.sorted()
+
+            let broken = FramingProperties.violation(ofFrames: bytes, cuts: cuts)
+
+            #expect(broken == nil, "seed \(Self.seed) round \(round): \(bytes)")
+        }
+    }
+
     @Test func `parts of a form are pieces of its body`() {
         var random = SeededGenerator(seed: Self.seed)
         let form = Array(

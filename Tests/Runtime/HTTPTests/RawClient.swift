@@ -100,6 +100,13 @@ final class RawClient: @unchecked Sendable {
         return true
     }
 
+    /// The next `count` bytes; nil if the connection ends before.
+    func bytes(_ count: Int) -> [UInt8]? {
+        while received.count < count { guard receive() else { return nil } }
+        defer { received.removeFirst(count) }
+        return Array(received.prefix(count))
+    }
+
     /// Everything until the peer closes.
     func receiveAll() -> String {
         while receive() {}

@@ -223,6 +223,8 @@ final class MediaWorld: @unchecked Sendable {
 
 /// A token is the id of its user.
 private struct NamedSessions: SessionsClient {
+    func revoked(among sessions: [SessionID]) async throws -> Set<SessionID> { [] }
+
     func verify(_ token: String) async throws -> Authentication? {
         guard let user = UserID(token) else { return nil }
         return Authentication(user: user, session: nil, scopes: Scopes(names: ["read", "write"]))

@@ -135,7 +135,7 @@ final class PostsWorld: @unchecked Sendable {
         switch response.body {
         case .bytes(let bytes): body = bytes
         case .part(let bytes, let range): body = Array(bytes[range])
-        case .none, .stream: break
+        case .none, .stream, .webSocket: break
         }
         return Answer(status: response.status.code, headers: response.headers, body: body)
     }
@@ -341,6 +341,8 @@ final class Neighbours: AccountsClient, GraphClient, MediaClient, SessionsClient
         description: String?,
         focus: MediaAttachmentEntity.Focus?
     ) async throws {}
+
+    func revoked(among sessions: [SessionID]) async throws -> Set<SessionID> { [] }
 
     /// A token is the user's id and the scopes: `123:read+write`.
     func verify(_ token: String) async throws -> Authentication? {

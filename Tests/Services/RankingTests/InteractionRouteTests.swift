@@ -122,6 +122,8 @@ private final class World: @unchecked Sendable {
 
     private struct Sessions: SessionsClient {
         /// A token is the user's id.
+        func revoked(among sessions: [SessionID]) async throws -> Set<SessionID> { [] }
+
         func verify(_ token: String) async throws -> Authentication? {
             UserID(token).map {
                 Authentication(user: $0, session: nil, scopes: Scopes(names: ["read"]))

@@ -11,6 +11,8 @@ import Testing
 
 @Suite struct `The gate in front of every handler` {
     private struct Sessions: SessionsClient {
+        func revoked(among sessions: [SessionID]) async throws -> Set<SessionID> { [] }
+
         func verify(_ token: String) async throws -> Authentication? {
             switch token {
             case "user":

@@ -16,7 +16,7 @@ FREE_BYTES = 256 << 20
 
 SECRETS = (
     "postgres-mover", "postgres-migrate", "postgres-app", "postgres-worker",
-    "etcd-root", "etcd-tessera", "admin-password",
+    "etcd-root", "etcd-tessera", "nats-tessera", "admin-password",
 )
 
 

@@ -20,7 +20,8 @@ LARGEST_SHARD_NUMBER = 99
 MOST = {"shards": 64, "app_nodes": 40, "workers": 40, "coordinators": 9}
 # The services that may have a pool of app nodes of their own, and what its nodes are called. `NAME_NODES` says how many
 # there are; without any, a service runs on the nodes of core.
-POOLS = {"core": "app", "media": "media", "search": "search"}
+POOLS = {"core": "app", "media": "media", "notifications": "notifications", "search": "search",
+         "streaming": "streaming"}
 # Ports of core's nodes are base + 101 up to 141, of the other pools' nodes base + 9 up to 43, their metrics 35 above.
 # A pool that is restarted has one node more for a while.
 MOST_OF_A_POOL, POOL_PORTS, POOL_METRICS = 6, 9, 44
@@ -43,7 +44,9 @@ class Settings:
     cache_numbers: dict = dataclasses.field(default_factory=dict)
     app_nodes: int = 2
     media_nodes: int = 1
+    notifications_nodes: int = 1
     search_nodes: int = 1
+    streaming_nodes: int = 1
     workers: int = 2
     # One leads, the others stand by.
     coordinators: int = 2
@@ -183,6 +186,10 @@ class Layout:
         return self.base + 80
 
     @property
+    def bus(self):
+        return Node("nats", self.base + 81)
+
+    @property
     def balancer(self):
         return Node("haproxy", self.settings.http_port, metrics_port=self.base + 90)
 
@@ -250,7 +257,7 @@ class Layout:
 
     @property
     def infrastructure(self):
-        return [self.etcd, *self.shards, *self.caches]
+        return [self.etcd, self.bus, *self.shards, *self.caches]
 
     @property
     def nodes(self):

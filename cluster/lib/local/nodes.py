@@ -6,6 +6,7 @@ import urllib.error
 import urllib.request
 
 from . import balancer, budget
+from .bus import USER as BUS_USER
 from .catalog import USER
 from .console import Failure
 from .layout import CACHE_POOLS
@@ -52,6 +53,9 @@ def _shared(layout, node):
         "postgres_password": layout.secrets / f"postgres-{role}",
         "objects": layout.objects,
         "token_keys": layout.secrets / "token-keys",
+        "bus_address": f"127.0.0.1:{layout.bus.port}",
+        "bus_user": BUS_USER,
+        "bus_password": layout.secrets / "nats-tessera",
         "loops": budget.loops(layout),
         **_etcd(layout), **caches,
     }

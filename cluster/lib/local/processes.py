@@ -199,6 +199,10 @@ def _etcd(layout, node):
     ]), {"priority": 10}
 
 
+def _nats(layout, node):
+    return f"/usr/sbin/nats-server -c {quote(layout.config / 'nats.conf')}", {"priority": 15}
+
+
 def _shard(layout, node):
     extra = {"priority": 20, "stopsignal": "INT"}
     if os.geteuid() == 0:
@@ -238,7 +242,7 @@ def _haproxy(layout, node):
 
 
 _COMMANDS = {
-    "etcd": _etcd, "shard": _shard, "memcached": _memcached,
+    "etcd": _etcd, "nats": _nats, "shard": _shard, "memcached": _memcached,
     "worker": _worker, "coordinator": _coordinator, "haproxy": _haproxy,
     **{name: _appnode for name in POOLS.values()},
 }

@@ -2,7 +2,7 @@
 import errno
 import os
 
-from . import accounts, balancer, budget, catalog, folders, manual, nodes, pools, ports, rebalance, scaling, shards
+from . import accounts, balancer, budget, bus, catalog, folders, manual, nodes, pools, ports, rebalance, scaling, shards
 from .console import Failure, step
 from .layout import CHECKOUT, POOLS, Layout, Settings, state_folder
 from .processes import Supervisor, wait_for
@@ -43,6 +43,7 @@ def _up():
 
     before = nodes.services(layout)
     changed_nodes = set(nodes.write(layout))
+    bus.write(layout)
     supervisor.write()
     if supervisor.start():
         step("supervisord started")
@@ -101,6 +102,7 @@ def _start_infrastructure(layout, supervisor):
     started = [node for node in layout.infrastructure if supervisor.start_process(node.name)]
     seconds = layout.settings.start_seconds
     wait_for(lambda: catalog.ready(layout), seconds, "etcd", layout.log("etcd"))
+    wait_for(lambda: ports.is_open(layout.bus.port), seconds, "nats", layout.log("nats"))
     for node in layout.shards:
         wait_for(lambda node=node: shards.ready(layout, node), seconds, node.name,
                  layout.log(node.name))
