@@ -1,4 +1,5 @@
 import Contracts
+import EventLoops
 import HTTP
 import JSON
 import Sharding

@@ -1,7 +1,9 @@
 import Contracts
 import Events
+import HTTP
 import JSON
 import Sharding
+import Shards
 import TestSupport
 import Testing
 

@@ -1,4 +1,5 @@
 import Contracts
+import EventLoops
 import Events
 import Sharding
 import TestSupport
