@@ -61,18 +61,31 @@ def test_what_nodes_ask_each_other_is_not_for_the_world(cluster, site, path):
             assert answer.status_code in (404, 503) and "url" not in answer.json()
 
 
-def test_a_service_that_is_gone_is_missed_by_nobody_else(cluster, site, ana):
-    with Traffic(lambda: everything_of_core(ana.elsewhere()), threads=2) as traffic:
-        cluster.stop("search1")
-        try:
-            eventually(lambda: search(ana, expect=None).status_code == 503, "the balancer's word that search is gone")
-            gone = search(ana, expect=(503,))
-        finally:
-            cluster.start("search1")
-        eventually(lambda: search(ana, expect=None).status_code == 200, "search again")
+GONE = {"search": "/api/v2/search?q=somebody", "notifications": "/api/v1/notifications",
+        "streaming": "/api/v1/streaming/health", "media": "/media/nothing/here.jpg"}
 
-    assert gone.json()["service"] == "search" and gone.headers["Retry-After"]
-    assert "Search" in gone.json()["error"]
+
+def test_services_that_are_gone_are_missed_by_nobody_else(cluster, site, ana):
+    def answer(name):
+        return ana.call("GET", GONE[name], expect=None)
+
+    there = {name: answer(name).status_code for name in GONE}
+    with Traffic(lambda: everything_of_core(ana.elsewhere()), threads=2) as traffic:
+        for name in GONE:
+            cluster.stop(f"{name}1")
+        try:
+            for name in GONE:
+                eventually(lambda name=name: answer(name).status_code == 503, f"the balancer's word that {name} is gone")
+            gone = {name: answer(name) for name in GONE}
+        finally:
+            for name in GONE:
+                cluster.start(f"{name}1")
+        for name in GONE:
+            eventually(lambda name=name: answer(name).status_code == there[name], f"{name} again")
+
+    for name, refused in gone.items():
+        assert refused.json()["service"] == name and refused.headers["Retry-After"]
+        assert refused.json()["error"].endswith("is unavailable for a moment")
     assert not traffic.failures and traffic.results
 
 

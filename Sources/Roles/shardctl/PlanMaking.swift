@@ -1,5 +1,6 @@
 import Administration
 import Coordination
+import Etcd
 import Journals
 import Sharding
 

@@ -41,6 +41,25 @@ struct RoutingTests {
         #expect(found.count == buckets.count)
     }
 
+    @Test func `what is asked of each bucket is counted`() async throws {
+        let cluster = try await aCluster(shards: 2)
+        let (one, other) = (BucketID.all[3], BucketID.all[900])
+
+        let tally = try await withDatabase(cluster) { database in
+            for id in 1...3 {
+                let note = Note(id: Int64(id), text: "x")
+                try await database.write(on: one, [Note.insert(note, in: one)])
+            }
+            let _: [Note] = try await database.rows(Note.all(in: other), on: other)
+            let _: [Note] = try await database.gather([one, other]) { Note.all(in: $0) }
+            return database.tally.take()
+        }
+
+        #expect(tally.writes[3] == 3 && tally.writes[900] == 0)
+        #expect(tally.reads[3] == 1 && tally.reads[900] == 2)
+        #expect(tally.reads.reduce(0, +) == 3)
+    }
+
     @Test func `a failing statement takes the whole write with it`() async throws {
         let cluster = try await aCluster(shards: 1)
         let bucket = BucketID.all[0]
