@@ -320,6 +320,7 @@ package final class StreamHub: @unchecked Sendable {
         for listener in Array(publicListeners.values) {
             let streams = listener.streams.filter { $0.has(open) }
             guard !streams.isEmpty,
+                // As above: who cannot be asked for now is passed over.
                 let message = try? await contents.update(post, for: listener.user)
             else { continue }
             delivered.add()
