@@ -12,6 +12,7 @@ import Testing
 @Suite struct `A call of another service` {
     private struct Nobody: SessionsClient {
         func verify(_ token: String) async throws -> Authentication? { nil }
+        func revoked(among sessions: [SessionID]) async throws -> Set<SessionID> { [] }
     }
 
     private static let path = "/internal/search/v1/things"
