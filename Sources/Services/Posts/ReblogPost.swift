@@ -121,7 +121,7 @@ struct NoteReblog: EffectHandler {
     func handle(_ effect: ClaimedEffect) async throws {
         let noted = try effect.decode(ReblogEffect.init)
         let directory = reblog.directory
-        try await reblog.reblogs.note(noted)
+        try await reblog.reblogs.note(noted, trace: effect.traceparent)
         await directory.cache.forget([noted.original.id])
         guard noted.active, try await directory.store.post(noted.original.id) == nil,
             let post = try await directory.store.post(noted.reblog.id)?.post
@@ -159,7 +159,8 @@ struct DeleteReblogs: EffectHandler {
                         ),
                         isCounted: true,
                         active: false
-                    )
+                    ),
+                    trace: effect.traceparent
                 )
             }
             if batch.count < Self.batchLimit { return }

@@ -93,10 +93,13 @@ struct ReblogStore: Sendable {
         )
     }
 
-    /// Notes a reblog, or its end, and counts it; whatever has been noted under a newer version stays.
-    func note(_ effect: ReblogEffect) async throws(DatabaseError) {
+    /// Notes a reblog, or its end, counts it and tells the author; whatever has been noted under a newer version stays.
+    func note(_ effect: ReblogEffect, trace: String?) async throws(DatabaseError) {
         let post = effect.original.id
         let version: Int16 = effect.active ? 1 : 2
+        let told: SQL =
+            effect.original.author == effect.reblog.author
+            ? "" : ", told AS (\(fragment: Self.news(of: effect, trace).enqueue(whenAny: "noted")))"
         // An end that comes first leaves a tombstone and counts nothing: the begin will count nothing either.
         try await database.write(
             on: post,
@@ -118,12 +121,30 @@ struct ReblogStore: Sendable {
                     SELECT 1 AS one
                     FROM noted
                     WHERE counted AND (\(effect.active)::boolean OR was_there)
-                )
+                )\(fragment: told)
                 \(fragment: Counters.append(
                     subject: post, kind: CounterKind.reblogs,
                     amount: effect.active ? 1 : -1, forEach: "changed"))
                 """
             ]
+        )
+    }
+
+    /// The author hears of it in their own bucket, which is the original's. A later reblog by the same actor has a
+    /// higher id, and so is news after the end of an earlier one.
+    private static func news(of effect: ReblogEffect, _ trace: String?) -> Effect {
+        Effect(
+            EffectKinds.notify,
+            owner: effect.original.id,
+            payload: NotificationEffect(
+                recipient: effect.original.author,
+                kind: .reblog,
+                actor: effect.reblog.author,
+                post: effect.original.id,
+                version: 2 * effect.reblog.id.rawValue + (effect.active ? 0 : 1),
+                active: effect.active
+            ),
+            traceparent: trace
         )
     }
 }

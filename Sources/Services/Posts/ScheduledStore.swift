@@ -191,6 +191,11 @@ struct ScheduledStore: Sendable {
             var post = found.fragment.post
             post.id = made
             post.createdAt = made.createdAt
+            // A poll runs from when it is seen.
+            if let poll = post.details.poll {
+                post.details.poll?.expiresAt =
+                    poll.expiresAt + (made.createdAt - id.createdAt)
+            }
             post.details.scheduledAs = post.media.isEmpty ? nil : id
             let ends: [SQL] = [
                 "DELETE FROM posts.scheduled WHERE bucket = \(id.bucket) AND id = \(id)",
