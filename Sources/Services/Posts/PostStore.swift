@@ -1,6 +1,7 @@
 import Contracts
 import Counters
 import Database
+import JSON
 import Jobs
 import Postgres
 import Sharding
