@@ -133,8 +133,9 @@ struct NodeServices {
         let notifications = NotificationsService(
             database: database,
             accounts: accounts.directory,
-            graph: graph,
-            posts: posts.client
+            graph: standing,
+            posts: posts.client,
+            recent: withdrawn
         )
         bus = BusClient(loop: loop, settings: shared.bus, metrics: shared.metrics, log: shared.log)
         bell = EventBell(bus: bus)

@@ -83,7 +83,7 @@ final class WorkerLoop: @unchecked Sendable {
                 + MediaService.effects(database: database)
                 + NotificationsService.effects(
                     database: database,
-                    graph: GraphService(database: database, accounts: Unasked(), drop: nil),
+                    graph: GraphDirectory(database: database),
                     bell: bell
                 )
                 + posts.effects,

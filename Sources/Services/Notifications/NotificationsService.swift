@@ -14,18 +14,19 @@ package struct NotificationsService: Service, NotificationsClient {
 
     let store: NotificationStore
     private let accounts: any AccountsClient
-    private let graph: any GraphClient
+    private let sight: AccountSight
     private let posts: any PostsClient
 
     package init(
         database: Database,
         accounts: any AccountsClient,
         graph: any GraphClient,
-        posts: any PostsClient
+        posts: any PostsClient,
+        recent: (any RecentWithdrawals)?
     ) {
         store = NotificationStore(database: database)
         self.accounts = accounts
-        self.graph = graph
+        sight = AccountSight(accounts: accounts, graph: graph, recent: recent)
         self.posts = posts
     }
 
@@ -89,9 +90,11 @@ package struct NotificationsService: Service, NotificationsClient {
         for user: UserID
     ) async throws -> [UserID: AccountEntity] {
         guard !ids.isEmpty else { return [:] }
-        let ids = ids.sorted()
-        let silent = try await silenced(ids, for: user, graph)
-        return try await accounts.accounts(ids.filter { !silent.contains($0) })
+        let found = try await accounts.accounts(ids.sorted())
+        let rules = try await sight.rules(of: user, about: found.keys)
+        return found.compactMapValues { account in
+            rules.allowNotification(from: account.id, account.state) ? account.seen(by: rules) : nil
+        }
     }
 
     func statuses(
@@ -101,16 +104,4 @@ package struct NotificationsService: Service, NotificationsClient {
         guard !ids.isEmpty else { return [:] }
         return try await posts.statuses(ids.sorted(), viewer: user)
     }
-}
-
-/// Those of whom a user hears nothing: a block stands between the two, or the user has muted them so.
-func silenced(
-    _ others: [UserID],
-    for user: UserID,
-    _ graph: any GraphClient
-) async throws -> Set<UserID> {
-    let relationships = try await graph.relationships(of: user, to: others)
-    return Set(
-        relationships.filter { $0.blocking || $0.blockedBy || $0.mutingNotifications }.map(\.id)
-    )
 }

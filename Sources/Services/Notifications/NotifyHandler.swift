@@ -138,11 +138,13 @@ package final class NotifyHandler: EffectHandler, @unchecked Sendable {
         var strangers: [UserID: Set<UserID>] = [:]
         for recipient in recipients {
             let actors = Set(byRecipient[recipient]!.map(\.actor)).sorted()
-            refused[recipient] = try await silenced(actors, for: recipient, graph)
-            if senders[recipient]?.values.contains(.followed) == true {
-                let followed = try await graph.followed(by: recipient, among: actors)
-                strangers[recipient] = Set(actors).subtracting(followed)
-            }
+            let standing = try await graph.standing(of: recipient, to: actors)
+            let rules = VisibilityRules(viewer: recipient, standing: standing)
+            // What the actors' accounts are is asked when it is read: a worker knows the recipient's side.
+            refused[recipient] = Set(
+                actors.filter { !rules.allowNotification(from: $0, OwnerState()) }
+            )
+            strangers[recipient] = Set(actors).subtracting(standing.followed)
         }
         return causes.filter { cause in
             guard cause.active else { return true }

@@ -23,7 +23,8 @@ struct StreamContents: Sendable {
             }
         }
         let statuses =
-            wantedPosts.isEmpty ? [:] : try await posts.statuses(wantedPosts, viewer: user)
+            wantedPosts.isEmpty
+            ? [:] : try await posts.statuses(wantedPosts, viewer: user, by: .home)
         let found = try await notifications.notifications(wantedNotifications, of: user)
         var messages: [Int64: StreamMessage] = [:]
         for event in events {
@@ -54,13 +55,13 @@ struct StreamContents: Sendable {
 
     /// A post that is listed for everybody; nil for one that is not.
     func openPost(_ post: PostID) async throws -> StatusEntity? {
-        let found = try await posts.statuses([post], viewer: nil)[post]
+        let found = try await posts.statuses([post], viewer: nil, by: .discovery)[post]
         return found?.visibility == .public && found?.inReplyTo == nil ? found : nil
     }
 
     /// The post as one user sees it; nil if they do not.
     func update(_ post: PostID, for user: UserID) async throws -> StreamMessage? {
-        try await posts.statuses([post], viewer: user)[post].map {
+        try await posts.statuses([post], viewer: user, by: .discovery)[post].map {
             StreamMessage(event: "update", payload: $0.jsonBytes)
         }
     }

@@ -37,7 +37,8 @@ final class NotificationsWorld: @unchecked Sendable {
             database: app,
             accounts: neighbours,
             graph: neighbours,
-            posts: neighbours
+            posts: neighbours,
+            recent: nil
         )
         handler = NotificationsService.effects(database: worker, graph: neighbours, bell: nil)[0]
         server = ServiceServer(
@@ -171,32 +172,42 @@ final class Neighbours: AccountsClient, GraphClient, PostsClient, SessionsClient
     func fragments(of ids: [UserID]) async throws -> [UserID: [UInt8]] { [:] }
     func account(fragment: [UInt8]) -> AccountEntity? { nil }
     func find(usernames: [String]) async throws -> [String: UserID] { [:] }
-    func search(_ query: String, limit: Int) async throws -> [AccountEntity] { [] }
+    func search(
+        _ query: String,
+        limit: Int,
+        viewer: UserID?
+    ) async throws -> [AccountEntity] { [] }
 
     func relationships(
         of viewer: UserID,
         to ids: [UserID]
-    ) async throws -> [RelationshipEntity] {
-        ids.map { id in
-            var relationship = RelationshipEntity(id: id)
-            relationship.blocking = blocks.contains([viewer, id])
-            relationship.blockedBy = blocks.contains([id, viewer])
-            relationship.mutingNotifications = silenced.contains([viewer, id])
-            return relationship
-        }
-    }
+    ) async throws -> [RelationshipEntity] { ids.map { RelationshipEntity(id: $0) } }
 
     func followed(by user: UserID, among targets: [UserID]) async throws -> Set<UserID> {
         Set(targets.filter { follows.contains([user, $0]) })
     }
 
-    func standing(of viewer: UserID, to authors: [UserID]) async throws -> ViewerStanding {
-        ViewerStanding()
+    func standing(of viewer: UserID, to others: [UserID]) async throws -> ViewerStanding {
+        var standing = ViewerStanding(
+            followed: try await followed(by: viewer, among: others),
+            blocking: Set(others.filter { blocks.contains([viewer, $0]) }),
+            blockedBy: Set(others.filter { blocks.contains([$0, viewer]) })
+        )
+        standing.mutedNotifications = Set(others.filter { silenced.contains([viewer, $0]) })
+        return standing
     }
+
+    func closeFriendships(
+        of viewer: UserID,
+        among authors: [UserID]
+    ) async throws -> Set<UserID> { [] }
+
+    func restricts(_ user: UserID, _ other: UserID) async throws -> Bool { false }
 
     func statuses(
         _ ids: [PostID],
-        viewer: UserID?
+        viewer: UserID?,
+        by way: VisibilityRules.Way
     ) async throws -> [PostID: StatusEntity] {
         let author = UserID(rawValue: 1 << 16)
         let shown = Set(ids).subtracting(hidden).map { id in
@@ -219,6 +230,12 @@ final class Neighbours: AccountsClient, GraphClient, PostsClient, SessionsClient
     ) async throws -> [PostID: StatusEntity] { [:] }
 
     func homeMarks(of viewer: UserID, limit: Int) async throws -> ViewerMarks { ViewerMarks() }
+
+    func taggedPosts(
+        for reader: UserID,
+        after: PostID?,
+        limit: Int
+    ) async throws -> [PostReference] { [] }
 
     func recentPosts(
         of authors: [UserID],

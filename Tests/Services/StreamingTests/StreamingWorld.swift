@@ -166,7 +166,8 @@ final class Contents: PostsClient, NotificationsClient, SessionsClient, @uncheck
 
     func statuses(
         _ ids: [PostID],
-        viewer: UserID?
+        viewer: UserID?,
+        by way: VisibilityRules.Way
     ) async throws -> [PostID: StatusEntity] {
         if isAway { throw Away() }
         let shown = Set(ids).filter { !hidden.contains($0.rawValue) }.map { id in
@@ -192,6 +193,12 @@ final class Contents: PostsClient, NotificationsClient, SessionsClient, @uncheck
     ) async throws -> [PostID: StatusEntity] { [:] }
 
     func homeMarks(of viewer: UserID, limit: Int) async throws -> ViewerMarks { ViewerMarks() }
+
+    func taggedPosts(
+        for reader: UserID,
+        after: PostID?,
+        limit: Int
+    ) async throws -> [PostReference] { [] }
 
     func recentPosts(
         of authors: [UserID],

@@ -235,7 +235,7 @@ final class VisibilityWorld: @unchecked Sendable {
         switch response.body {
         case .bytes(let bytes): body = bytes
         case .part(let bytes, let range): body = Array(bytes[range])
-        case .none, .stream: break
+        case .none, .stream, .webSocket: break
         }
         return Answer(status: response.status.code, headers: response.headers, body: body)
     }
@@ -330,6 +330,8 @@ private struct Nothing: ImageStore, MediaClient, SessionsClient {
         description: String?,
         focus: MediaAttachmentEntity.Focus?
     ) async throws {}
+
+    func revoked(among sessions: [SessionID]) async throws -> Set<SessionID> { [] }
 
     func verify(_ token: String) async throws -> Authentication? {
         UserID(token).map {
