@@ -403,8 +403,17 @@ let package = Package(
             "Posts",
             [
                 "Contracts", "Counters", "Database", "EventLoops", "HTTP", "JSON", "Jobs",
-                "Memcache", "Metrics", "Postgres", "Posts", "ServiceKit", "Sharding",
+                "Memcache", "Metrics", "Postgres", "Posts", "ServiceKit", "Sharding", "Shards",
                 "TestSupport", logging,
+            ]
+        ),
+        tests(
+            "Services",
+            "Visibility",
+            [
+                "Accounts", "Contracts", "Crypto", "Database", "EventLoops", "Feed", "Graph",
+                "HTTP", "JSON", "Jobs", "Metrics", "Postgres", "Posts", "Search", "ServiceKit",
+                "Sharding", "Shards", "Simulation", "TestSupport", logging,
             ]
         ),
         tests(
@@ -435,7 +444,8 @@ let package = Package(
             "Simulation",
             "Race",
             [
-                "Accounts", "Contracts", "Feed", "Graph", "Jobs", "Memcache", "Pages", "PoolSimulation",
+                "Accounts", "Contracts", "Feed", "Graph", "Jobs", "Memcache", "Pages",
+                "PoolSimulation",
                 "Sharding", "Simulation",
             ]
         ),
@@ -485,7 +495,9 @@ let package = Package(
         tests("Storage", "Sharding", ["Sharding"]),
         .target(
             name: "Shards",
-            dependencies: ["Database", "EventLoops", "Postgres", "Sharding", "TestSupport"],
+            dependencies: [
+                "Database", "EventLoops", "Memcache", "Postgres", "Sharding", "TestSupport",
+            ],
             path: "Tests/Shards",
             swiftSettings: settings
         ),

@@ -101,7 +101,11 @@ struct FanOutBench: AsyncParsableCommand {
 
 /// Fan-out reads no posts.
 private struct NoPosts: PostsClient {
-    func statuses(_ ids: [PostID], viewer: UserID?) async throws -> [PostID: StatusEntity] { [:] }
+    func statuses(
+        _ ids: [PostID],
+        viewer: UserID?,
+        by way: VisibilityRules.Way
+    ) async throws -> [PostID: StatusEntity] { [:] }
 
     func recentPosts(
         of authors: [UserID],

@@ -100,7 +100,7 @@ stage_build() {
 
 # The Swift suites that start servers of their own: PostgreSQL, memcached, etcd.
 SERVER_SUITES='^(Accounts|Administration|Counters|Database|Etcd|Feed|Graph|Interactions|Jobs|Media|Memcache|Pages'
-SERVER_SUITES+='|Postgres|Posts|ServiceKit|worker)Tests\.'
+SERVER_SUITES+='|Postgres|Posts|ServiceKit|Visibility|worker)Tests\.'
 # Those that need several servers, a few tests at a time.
 MOVE_SUITES='^(shardctl|Journals|Movement)Tests\.'
 

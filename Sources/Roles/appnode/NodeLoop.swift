@@ -58,10 +58,9 @@ final class NodeLoop: @unchecked Sendable {
             trustsForwarded: settings.values.flag("http.trust_forwarded"),
             handler: Failpoint.isAllowed ? AnswerFailpoint.wrap(front.handle) : front.handle
         )
-        if settings.runs(.core) {
-            services.withdrawn.start()
-            services.feed.start()
-        }
+        // Whatever shows anything asks the rules, which have to know what is gone.
+        services.withdrawn.start()
+        if settings.runs(.core) { services.feed.start() }
     }
 
     func listen(address: String, port: Int) throws {

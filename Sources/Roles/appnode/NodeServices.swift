@@ -35,7 +35,7 @@ struct NodeServices {
         AccountsService.schema, FeedService.schema, GraphService.schema, MediaService.schema,
         PostsService.schema, RankingService.schema, ServiceKitSchema.requirement,
         // Reads are held against control.ownership, rendered pages against control.withdrawn.
-        SchemaRequirement(module: "Database", number: 5),
+        SchemaRequirement(module: "Database", number: 7),
     ]
 
     /// The same by module, as the node tells it to etcd.
@@ -74,11 +74,14 @@ struct NodeServices {
             } else {
                 RemoteImages(caller: shared.caller(of: .media, on: loop))
             }
+        let standing = GraphDirectory(database: database)
         accounts = AccountsService(
             loop: loop,
             database: database,
             cache: cache,
             images: images,
+            graph: standing,
+            recent: withdrawn,
             security: shared.security,
             settings: settings.accounts,
             publicURL: url
@@ -86,6 +89,7 @@ struct NodeServices {
         let graph = GraphService(
             database: database,
             accounts: accounts.directory,
+            recent: withdrawn,
             drop: drop
         )
         interactions = InteractionLog(
@@ -98,7 +102,7 @@ struct NodeServices {
             database: database,
             cache: cache,
             accounts: accounts.directory,
-            graph: graph,
+            graph: standing,
             media: media,
             pages: pages,
             interactions: interactions,

@@ -143,7 +143,11 @@ private struct Unasked: AccountsClient, GraphClient, MediaClient {
     func fragments(of ids: [UserID]) async throws -> [UserID: [UInt8]] { throw NotHere() }
     func account(fragment: [UInt8]) -> AccountEntity? { nil }
     func find(usernames: [String]) async throws -> [String: UserID] { throw NotHere() }
-    func search(_ query: String, limit: Int) async throws -> [AccountEntity] { throw NotHere() }
+    func search(
+        _ query: String,
+        limit: Int,
+        viewer: UserID?
+    ) async throws -> [AccountEntity] { throw NotHere() }
 
     func relationships(
         of viewer: UserID,
@@ -154,9 +158,16 @@ private struct Unasked: AccountsClient, GraphClient, MediaClient {
         throw NotHere()
     }
 
-    func standing(of viewer: UserID, to authors: [UserID]) async throws -> ViewerStanding {
+    func standing(of viewer: UserID, to others: [UserID]) async throws -> ViewerStanding {
         throw NotHere()
     }
+
+    func closeFriendships(
+        of viewer: UserID,
+        among authors: [UserID]
+    ) async throws -> Set<UserID> { throw NotHere() }
+
+    func restricts(_ user: UserID, _ other: UserID) async throws -> Bool { throw NotHere() }
 
     func attachable(
         _ ids: [MediaID],

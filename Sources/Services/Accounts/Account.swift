@@ -40,6 +40,8 @@ struct Account: Sendable, Equatable {
     var discoverable: Bool
     var indexable: Bool
     var hideCollections: Bool
+    /// Shown to followers only where strangers are shown; moderators decide it.
+    var limited: Bool
     var privacy: Visibility
     var sensitive: Bool
     var language: String?
@@ -72,6 +74,7 @@ extension Account: RowDecodable {
         discoverable = try row.next()
         indexable = try row.next()
         hideCollections = try row.next()
+        limited = try row.next()
         privacy = try Self.value(row.next(String.self))
         sensitive = try row.next()
         language = try row.next()
@@ -114,7 +117,10 @@ extension Account: JSONEncodable {
             json.field("ad", avatarDescription)
             json.field("h", header.map { [$0.url, $0.staticURL] })
             json.field("hd", headerDescription)
-            json.field("f", [locked, bot, discoverable, indexable, hideCollections, sensitive])
+            json.field(
+                "f",
+                [locked, bot, discoverable, indexable, hideCollections, sensitive, limited]
+            )
             json.field("p", privacy.rawValue)
             json.field("l", language)
             json.field("k", [followers, following, statuses])
@@ -124,7 +130,7 @@ extension Account: JSONEncodable {
 
     /// Nil for what another version of this program has put there: then it is a miss.
     init?(_ json: JSONValue) {
-        guard let flags = json["f"]?.array?.map(\.bool), flags.count == 6,
+        guard let flags = json["f"]?.array?.map(\.bool), flags.count == 7,
             let counts = json["k"]?.array?.map(\.int), counts.count == 3,
             let id = json["i"]?.int64, let username = json["u"]?.string,
             let usernameFolded = json["uf"]?.string,
@@ -154,6 +160,7 @@ extension Account: JSONEncodable {
         indexable = flags[3] ?? false
         hideCollections = flags[4] ?? false
         sensitive = flags[5] ?? false
+        limited = flags[6] ?? false
         self.privacy = privacy
         language = json["l"]?.string
         followers = counts[0] ?? 0
@@ -187,6 +194,7 @@ extension Account {
             noindex: !indexable,
             hideCollections: hideCollections,
             suspended: state == .suspended,
+            limited: limited,
             fields: zip(fieldNames, fieldValues).map { name, value in
                 AccountEntity.Field(name: name, value: Self.inline(value, publicURL))
             },
@@ -198,7 +206,7 @@ extension Account {
         )
     }
 
-    func credentialEntity(publicURL: String) -> CredentialAccountEntity {
+    func credentialEntity(publicURL: String, followRequests: Int) -> CredentialAccountEntity {
         CredentialAccountEntity(
             account: entity(publicURL: publicURL),
             source: CredentialAccountEntity.Source(
@@ -208,7 +216,8 @@ extension Account {
                 },
                 privacy: privacy,
                 sensitive: sensitive,
-                language: language
+                language: language,
+                followRequestsCount: followRequests
             ),
             role: role == .administrator ? .administrator : .everyone
         )

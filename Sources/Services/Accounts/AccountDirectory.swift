@@ -18,18 +18,27 @@ package final class AccountDirectory: AccountsClient, @unchecked Sendable {
     private let names: NameStore
     private let cache: any CacheClient
     private let publicURL: String
+    private let graph: any GraphClient
+    private let recent: (any RecentWithdrawals)?
 
     package init(
         database: Database,
         cache: any CacheClient,
         settings: AccountsSettings,
+        graph: any GraphClient,
+        recent: (any RecentWithdrawals)?,
         publicURL: String
     ) {
         store = AccountStore(database: database)
         names = NameStore(database: database, grace: settings.claimGrace)
         self.cache = cache
+        self.graph = graph
+        self.recent = recent
         self.publicURL = publicURL
     }
+
+    /// Accounts as a viewer may see them.
+    var sight: AccountSight { AccountSight(accounts: self, graph: graph, recent: recent) }
 
     private static func key(_ id: UserID) -> CacheKey { CacheKey(.object, "account:\(id)") }
 
@@ -121,9 +130,14 @@ package final class AccountDirectory: AccountsClient, @unchecked Sendable {
         return found
     }
 
-    package func search(_ query: String, limit: Int) async throws -> [AccountEntity] {
+    package func search(
+        _ query: String,
+        limit: Int,
+        viewer: UserID?
+    ) async throws -> [AccountEntity] {
         if let id = AccountAddress(query, publicURL: publicURL)?.id {
-            return limit > 0 ? try await accounts([id]).values.map { $0 } : []
+            let found = limit > 0 ? try await sight.account(id, viewer: viewer) : nil
+            return found.map { [$0] } ?? []
         }
         guard limit > 0, let text = AccountAddress(query, publicURL: publicURL)?.username,
             let name = try? Username(reading: text)
@@ -133,7 +147,7 @@ package final class AccountDirectory: AccountsClient, @unchecked Sendable {
         }
         var found: [AccountEntity] = []
         if let exact = try await find(usernames: [name.folded]).values.first,
-            let account = try await accounts([exact])[exact]
+            let account = try await sight.account(exact, viewer: viewer)
         {
             found.append(account)
         }
@@ -141,9 +155,11 @@ package final class AccountDirectory: AccountsClient, @unchecked Sendable {
         let beginning = try await store.accountsOnEveryShard(
             beginningWith: name.folded,
             limit: limit
-        )
+        ).map { $0.entity(publicURL: publicURL) }
+        let rules = try await sight.rules(of: viewer, about: beginning.map(\.id))
         for account in beginning where found.count < limit && account.id != found.first?.id {
-            found.append(account.entity(publicURL: publicURL))
+            guard rules.allowDiscovery(of: account.id, account.state) else { continue }
+            found.append(account.concealed(by: rules))
         }
         return found
     }

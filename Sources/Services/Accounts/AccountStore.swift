@@ -59,7 +59,7 @@ struct AccountStore: Sendable {
         a.id, a.username, a.username_folded, a.state, a.role, a.created_at, a.display_name, a.note,
         a.field_names, a.field_values, a.avatar_url, a.avatar_static_url, a.avatar_description,
         a.header_url, a.header_static_url, a.header_description, a.locked, a.bot, a.discoverable,
-        a.indexable, a.hide_collections, a.default_privacy, a.default_sensitive,
+        a.indexable, a.hide_collections, a.limited, a.default_privacy, a.default_sensitive,
         a.default_language,
         \(fragment: count(.followers)), \(fragment: count(.following)),
         \(fragment: count(.statuses)),
@@ -102,6 +102,18 @@ struct AccountStore: Sendable {
             """,
             on: id
         )
+    }
+
+    /// How many ask to follow the user, from the user's shard.
+    func followRequests(to id: UserID) async throws(DatabaseError) -> Int {
+        try await database.row(
+            """
+            SELECT count(*)
+            FROM graph.requested
+            WHERE bucket = \(id.bucket) AND followed = \(id)
+            """,
+            on: id
+        ) ?? 0
     }
 
     /// Accounts whose folded username begins with `prefix`, shortest names first; asks all shards.
@@ -190,6 +202,27 @@ struct AccountStore: Sendable {
                 """
             ]
         )
+    }
+
+    /// Changes what moderators decide about an account, where it is not deleted; false if it is.
+    func restrain(
+        _ id: UserID,
+        _ state: Account.State,
+        limited: Bool,
+        alongside others: [SQL]
+    ) async throws(DatabaseError) -> Bool {
+        let rows = try await database.write(
+            on: id,
+            [
+                """
+                UPDATE accounts.account
+                SET state = \(state.rawValue), limited = \(limited), version = version + 1
+                WHERE bucket = \(id.bucket) AND id = \(id)
+                    AND state <> \(Account.State.deleted.rawValue)
+                """
+            ] + others
+        )
+        return rows[0].affected == 1
     }
 
     /// Replaces the password; `alongside` ends the sessions that it opened.

@@ -11,7 +11,7 @@ package import ServiceKit
 /// routes: `SignUpRoutes`, `ApplicationRoutes`, `AuthorizeRoutes`, `TokenRoutes`, `ProfileRoutes`,
 /// `SettingsRoutes`.
 package struct AccountsService: Service {
-    package static let schema = SchemaRequirement(module: "Accounts", number: 1)
+    package static let schema = SchemaRequirement(module: "Accounts", number: 3)
 
     /// The accounts, for the other services.
     package let directory: AccountDirectory
@@ -26,6 +26,8 @@ package struct AccountsService: Service {
         database: Database,
         cache: any CacheClient,
         images: any ImageStore,
+        graph: any GraphClient,
+        recent: (any RecentWithdrawals)?,
         security: AccountsSecurity,
         settings: AccountsSettings,
         publicURL: String
@@ -34,6 +36,8 @@ package struct AccountsService: Service {
             database: database,
             cache: cache,
             settings: settings,
+            graph: graph,
+            recent: recent,
             publicURL: publicURL
         )
         sessions = SessionDirectory(
@@ -109,6 +113,24 @@ struct AccountsParts: Sendable {
 
     var logIn: LogIn {
         LogIn(accounts: accounts, names: names, security: security, shared: shared)
+    }
+
+    /// The user's own account, with what nobody else sees of it.
+    func credentials(of id: UserID) async throws -> CredentialAccountEntity {
+        async let requests = accounts.followRequests(to: id)
+        guard let account = try await accounts.account(id) else { throw ServiceError.unauthorized }
+        return account.credentialEntity(
+            publicURL: publicURL,
+            followRequests: try await requests
+        )
+    }
+
+    /// One account as its shard has it now, if it is there for the viewer.
+    func account(_ id: UserID, viewer: UserID?) async throws -> AccountEntity {
+        async let rules = directory.sight.rules(of: viewer, about: [id])
+        let found = try await accounts.account(id)?.entity(publicURL: publicURL)
+        guard let account = try await found?.seen(by: rules) else { throw ServiceError.notFound }
+        return account
     }
 
     func tokenEntity(of session: Session) -> TokenEntity {

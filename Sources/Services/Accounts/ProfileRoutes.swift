@@ -94,23 +94,18 @@ struct ProfileRoutes: Sendable {
     // MARK: Reading
 
     @Sendable private func verify(_ call: Call) async throws -> Response {
-        guard let account = try await parts.accounts.account(call.user()) else {
-            throw ServiceError.unauthorized
-        }
-        return .json(account.credentialEntity(publicURL: parts.publicURL))
+        .json(try await parts.credentials(of: call.user()))
     }
 
     @Sendable private func one(_ call: Call) async throws -> Response {
         let id = try call.id(as: UserID.self)
-        guard let account = try await parts.accounts.account(id) else {
-            throw ServiceError.notFound
-        }
-        return Response.json(account.entity(publicURL: parts.publicURL)).tagged(for: call.request)
+        let account = try await parts.account(id, viewer: call.viewer)
+        return Response.json(account).tagged(for: call.request)
     }
 
     @Sendable private func many(_ call: Call) async throws -> Response {
         let ids = call.input.strings("id").prefix(Self.manyLimit).compactMap { UserID($0) }
-        let found = try await parts.directory.accounts(ids)
+        let found = try await parts.directory.sight.accounts(ids, viewer: call.viewer)
         var seen: Set<UserID> = []
         return .json(ids.filter { seen.insert($0).inserted }.compactMap { found[$0] })
     }
@@ -176,7 +171,9 @@ struct ProfileRoutes: Sendable {
         change.hideCollections = input.bool("hide_collections")
         if let source = input.object("source") {
             if let text = source.string("privacy") {
-                guard let privacy = Visibility(rawValue: text) else {
+                guard let privacy = Visibility(rawValue: text),
+                    Visibility.defaults.contains(privacy)
+                else {
                     throw .invalid("source[privacy] is not a visibility")
                 }
                 change.privacy = privacy

@@ -46,10 +46,10 @@ struct SearchRoutes: Sendable {
 
     @Sendable private func lookup(_ call: Call) async throws -> Response {
         let name = try call.input.requiredString("acct")
-        guard let id = try await parts.directory.find(address: name),
-            let account = try await parts.accounts.account(id)
-        else { throw ServiceError.notFound }
-        return .json(account.entity(publicURL: parts.publicURL))
+        guard let id = try await parts.directory.find(address: name) else {
+            throw ServiceError.notFound
+        }
+        return .json(try await parts.account(id, viewer: call.viewer))
     }
 
     @Sendable private func search(_ call: Call) async throws -> Response {
@@ -61,10 +61,14 @@ struct SearchRoutes: Sendable {
         let limit = min(max(call.input.int("limit") ?? 20, 1), Self.mostLimit)
         let offset = min(max(call.input.int("offset") ?? 0, 0), Self.mostLimit)
         if let address = AccountAddress(query, publicURL: parts.publicURL), let id = address.id {
-            let found = try await parts.directory.accounts([id])
-            return offset == 0 ? [found[id]].compactMap { $0 } : []
+            let found = try await parts.directory.sight.account(id, viewer: call.viewer)
+            return offset == 0 ? [found].compactMap { $0 } : []
         }
-        let found = try await parts.directory.search(query, limit: limit + offset)
+        let found = try await parts.directory.search(
+            query,
+            limit: limit + offset,
+            viewer: call.viewer
+        )
         return Array(found.dropFirst(offset))
     }
 }

@@ -180,10 +180,7 @@ struct SettingsRoutes: Sendable {
         }
         try await parts.rename(credential.user, from: old, to: new)
         await parts.directory.forget(credential.user)
-        guard let account = try await parts.accounts.account(credential.user) else {
-            throw ServiceError.unauthorized
-        }
-        return .json(account.credentialEntity(publicURL: parts.publicURL))
+        return .json(try await parts.credentials(of: credential.user))
     }
 
     // MARK: Leaving

@@ -48,6 +48,8 @@ package struct AccountEntity: Sendable, Equatable, JSONEncodable {
     package var noindex: Bool
     package var hideCollections: Bool?
     package var suspended: Bool
+    /// Shown by moderators' decision to followers only where strangers are shown.
+    package var limited: Bool
     package var fields: [Field]
     /// When the account was made; clients are shown the day only.
     package var createdAt: Timestamp
@@ -76,6 +78,7 @@ package struct AccountEntity: Sendable, Equatable, JSONEncodable {
         noindex: Bool = false,
         hideCollections: Bool? = nil,
         suspended: Bool = false,
+        limited: Bool = false,
         fields: [Field] = [],
         createdAt: Timestamp,
         lastStatusAt: Timestamp? = nil,
@@ -102,6 +105,7 @@ package struct AccountEntity: Sendable, Equatable, JSONEncodable {
         self.noindex = noindex
         self.hideCollections = hideCollections
         self.suspended = suspended
+        self.limited = limited
         self.fields = fields
         self.createdAt = createdAt
         self.lastStatusAt = lastStatusAt
@@ -142,6 +146,7 @@ package struct AccountEntity: Sendable, Equatable, JSONEncodable {
         json.field("last_status_at", lastStatusAt.map { String($0.iso8601.prefix(10)) })
         json.field("hide_collections", hideCollections)
         if suspended { json.field("suspended", true) }
+        if limited { json.field("limited", true) }
         json.key("emojis")
         json.array { _ in }
         json.key("roles")
@@ -255,6 +260,24 @@ package struct RoleEntity: Sendable, Equatable, JSONEncodable {
     }
 }
 
+/// Who of those that one follows follows an account.
+package struct FamiliarFollowersEntity: Sendable, JSONEncodable {
+    package var id: UserID
+    package var accounts: [AccountEntity]
+
+    package init(id: UserID, accounts: [AccountEntity]) {
+        self.id = id
+        self.accounts = accounts
+    }
+
+    package func write(to json: inout JSONWriter) {
+        json.object { json in
+            json.field("id", id.description)
+            json.field("accounts", accounts)
+        }
+    }
+}
+
 /// How one user stands to another.
 package struct RelationshipEntity: Sendable, Equatable, JSONEncodable {
     package var id: UserID
@@ -266,8 +289,13 @@ package struct RelationshipEntity: Sendable, Equatable, JSONEncodable {
     package var blockedBy = false
     package var muting = false
     package var mutingNotifications = false
+    package var mutingExpiresAt: Timestamp?
     package var requested = false
     package var requestedBy = false
+    /// Whether the user's comments wait for approval; ours.
+    package var restricting = false
+    /// Whether one counts the user among one's close friends; ours.
+    package var closeFriend = false
     package var note = ""
 
     package init(id: UserID) {
@@ -287,9 +315,11 @@ package struct RelationshipEntity: Sendable, Equatable, JSONEncodable {
             json.field("blocked_by", blockedBy)
             json.field("muting", muting)
             json.field("muting_notifications", mutingNotifications)
-            json.field("muting_expires_at", String?.none)
+            json.field("muting_expires_at", mutingExpiresAt?.iso8601)
             json.field("requested", requested)
             json.field("requested_by", requestedBy)
+            json.field("restricting", restricting)
+            json.field("close_friend", closeFriend)
             json.field("domain_blocking", false)
             json.field("endorsed", false)
             json.field("note", note)

@@ -18,8 +18,8 @@ package protocol AccountsClient: Sendable {
     /// The users behind usernames, compared without case; names that nobody has are left out.
     func find(usernames: [String]) async throws -> [String: UserID]
 
-    /// Accounts whose username begins with or equals the query, best first.
-    func search(_ query: String, limit: Int) async throws -> [AccountEntity]
+    /// Accounts whose username begins with or equals the query and whom the viewer may be shown, best first.
+    func search(_ query: String, limit: Int, viewer: UserID?) async throws -> [AccountEntity]
 }
 
 extension AccountsClient {
@@ -34,12 +34,13 @@ extension AccountsClient {
 
 /// What other services ask of Posts.
 package protocol PostsClient: Sendable {
-    /// The posts among these that exist, are not deleted and may be seen by the viewer.
+    /// The posts among these that exist, are not deleted and may be seen by the viewer who comes to them that way.
     ///
     /// Hydrated batched per shard, with the viewer's own marks.
     func statuses(
         _ ids: [PostID],
-        viewer: UserID?
+        viewer: UserID?,
+        by way: VisibilityRules.Way
     ) async throws -> [PostID: StatusEntity]
 
     /// The same for posts of a viewer's own home timeline: their authors are known, followed and not hidden.
@@ -66,6 +67,16 @@ package protocol PostsClient: Sendable {
         after: PostID?,
         limit: Int
     ) async throws -> [PostReference]
+}
+
+extension PostsClient {
+    /// By their addresses.
+    package func statuses(
+        _ ids: [PostID],
+        viewer: UserID?
+    ) async throws -> [PostID: StatusEntity] {
+        try await statuses(ids, viewer: viewer, by: .address)
+    }
 }
 
 /// A viewer's marks on posts, as far as they are known.
@@ -107,19 +118,14 @@ package protocol GraphClient: Sendable {
     /// Those of `targets` whom the user follows, from the follower's own rows.
     func followed(by user: UserID, among targets: [UserID]) async throws -> Set<UserID>
 
-    /// What of the viewer's own rows decides which posts of these authors they may see.
-    func standing(of viewer: UserID, to authors: [UserID]) async throws -> ViewerStanding
-}
+    /// What of the viewer's own rows decides what of these others they may see.
+    func standing(of viewer: UserID, to others: [UserID]) async throws -> ViewerStanding
 
-/// Whom of some authors a viewer follows, and with whom a block stands, from either side.
-package struct ViewerStanding: Sendable {
-    package var followed: Set<UserID>
-    package var blocked: Set<UserID>
+    /// Which of the authors count the viewer among their close friends, from the authors' rows: true at once.
+    func closeFriendships(of viewer: UserID, among authors: [UserID]) async throws -> Set<UserID>
 
-    package init(followed: Set<UserID> = [], blocked: Set<UserID> = []) {
-        self.followed = followed
-        self.blocked = blocked
-    }
+    /// Whether the user restricts another, whose new comments then wait for approval; from the user's own rows.
+    func restricts(_ user: UserID, _ other: UserID) async throws -> Bool
 }
 
 /// What other services ask of Media.

@@ -20,10 +20,16 @@ package enum EffectKinds {
     package static let graphEdge = "graph.edge"
     /// A block row changed: its mirror on the blocked's shard, and the end of their follow.
     package static let graphBlock = "graph.block"
+    /// The followed has decided about a follow: the following row of whom it is about.
+    package static let graphAnswer = "graph.answer"
     /// A like changed: the actor's own list. ``FavouriteEffect``.
     package static let postsFavourite = "posts.favourite"
     /// A post was attached to a parent on another shard. ``ReplyEffect``.
     package static let postsReply = "posts.reply"
+    /// A comment waits for the owner of the post, or no longer: the owner's list of such.
+    package static let postsHeld = "posts.held"
+    /// The owner of the post lets a comment through.
+    package static let postsRelease = "posts.release"
     /// A post has taken media: they are no longer anybody's draft. ``MediaAttachedEffect``.
     package static let mediaAttached = "media.attached"
     /// A post with media is deleted: their public names end. ``MediaAttachedEffect``.

@@ -10,7 +10,11 @@ package enum EntitySamples {
         }
         add("Account", fullAccount, emptyAccount)
         add("CredentialAccount", credentials(of: fullAccount), credentials(of: emptyAccount))
-        add("Relationship", RelationshipEntity(id: UserID(rawValue: 1)))
+        add("Relationship", RelationshipEntity(id: UserID(rawValue: 1)), mutedForAWhile)
+        add(
+            "FamiliarFollowers",
+            FamiliarFollowersEntity(id: UserID(rawValue: 1), accounts: [fullAccount, emptyAccount])
+        )
         add("MediaAttachment", fullPhoto, emptyPhoto)
         add("Status", fullStatus, emptyStatus)
         add("StatusSource", StatusSourceEntity(id: fullStatus.id, text: "a", spoilerText: ""))
@@ -64,8 +68,15 @@ package enum EntitySamples {
             avatar: "https://example.org/a.png",
             header: "https://example.org/h.png",
             suspended: true,
+            limited: true,
             createdAt: moment
         )
+    }
+
+    private static var mutedForAWhile: RelationshipEntity {
+        var relationship = RelationshipEntity(id: UserID(rawValue: 1))
+        relationship.mutingExpiresAt = moment
+        return relationship
     }
 
     private static func credentials(of account: AccountEntity) -> CredentialAccountEntity {

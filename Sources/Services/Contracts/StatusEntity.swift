@@ -86,6 +86,8 @@ package struct StatusEntity: Sendable, JSONEncodable {
     package var repliesCount: Int
     package var reblogsCount: Int
     package var favouritesCount: Int
+    /// Whether the author shows to nobody who likes it, and how many; ours.
+    package var likesHidden: Bool
     package var viewer: ViewerState?
     /// The text as it was typed; only in the answer to a deletion.
     package var text: String?
@@ -110,6 +112,7 @@ package struct StatusEntity: Sendable, JSONEncodable {
         repliesCount: Int = 0,
         reblogsCount: Int = 0,
         favouritesCount: Int = 0,
+        likesHidden: Bool = false,
         viewer: ViewerState? = nil,
         text: String? = nil
     ) {
@@ -132,6 +135,7 @@ package struct StatusEntity: Sendable, JSONEncodable {
         self.repliesCount = repliesCount
         self.reblogsCount = reblogsCount
         self.favouritesCount = favouritesCount
+        self.likesHidden = likesHidden
         self.viewer = viewer
         self.text = text
     }
@@ -145,7 +149,8 @@ package struct StatusEntity: Sendable, JSONEncodable {
             json.field("edited_at", editedAt?.iso8601)
             json.field("account", account)
             json.field("content", content)
-            json.field("visibility", visibility.rawValue)
+            json.field("visibility", visibility.mastodonName)
+            json.field("audience", visibility.rawValue)
             json.field("sensitive", sensitive)
             json.field("spoiler_text", spoilerText)
             json.field("language", language)
@@ -158,6 +163,7 @@ package struct StatusEntity: Sendable, JSONEncodable {
             json.array { _ in }
             json.field("reblogs_count", reblogsCount)
             json.field("favourites_count", favouritesCount)
+            json.field("likes_hidden", likesHidden)
             json.field("replies_count", repliesCount)
             json.field("quotes_count", 0)
             for name in ["reblog", "poll", "card", "quote"] {

@@ -7,9 +7,6 @@ internal import Sharding
 
 /// Reads home timelines: skeleton, merge, hydrate.
 package struct HomeFeed: Sendable {
-    /// Rounds of hydration that one page may take when posts turn out to be deleted or hidden.
-    private static let roundLimit = 8
-
     let loop: EventLoop
     let store: FeedStore
     let posts: any PostsClient
@@ -53,31 +50,26 @@ package struct HomeFeed: Sendable {
         _ request: PageRequest,
         for reader: UserID
     ) async throws -> Page {
-        var page = Page(merged: outline.merged)
-        var rest = request
-        for _ in 0..<Self.roundLimit {
-            rest.limit = request.limit - page.statuses.count
-            let posts = outline.timeline.page(rest)
-            guard let newest = posts.first?.id, let oldest = posts.last?.id else { break }
-            let found = try await self.posts.homeStatuses(
-                posts,
-                viewer: reader,
-                marks: outline.marks
-            )
-            let statuses = posts.compactMap { found[$0.id] }
-            if request.isAscending {
-                page.statuses = statuses + page.statuses
-                rest.minID = newest.rawValue
-            } else {
-                page.statuses += statuses
-                rest.maxID = oldest.rawValue
+        let page = try await FilledPage<StatusEntity>(
+            request,
+            cursor: { (post: PostReference) in post.id.rawValue },
+            read: { rest in outline.timeline.page(rest) },
+            show: { posts in
+                let found = try await self.posts.homeStatuses(
+                    posts,
+                    viewer: reader,
+                    marks: outline.marks
+                )
+                return posts.compactMap { post in found[post.id].map { (post, $0) } }
             }
-            page.first = max(page.first ?? newest, newest)
-            page.last = min(page.last ?? oldest, oldest)
-            guard posts.count == rest.limit, page.statuses.count < request.limit else { break }
-        }
-        page.isFull = page.statuses.count >= request.limit
-        return page
+        )
+        return Page(
+            statuses: page.shown,
+            first: page.first.map { PostID(rawValue: $0) },
+            last: page.last.map { PostID(rawValue: $0) },
+            isFull: page.isFull,
+            merged: outline.merged
+        )
     }
 
     private func outline(

@@ -24,11 +24,11 @@ package struct Departure: EffectHandler {
 
     package func handle(_ effect: ClaimedEffect) async throws {
         let user = try effect.decode(UserEffect.init).user
-        let following = try await some(.following, of: user)
+        let following = try await some(.following, of: user) + some(.asked, of: user)
         for target in following {
             _ = try await store.unfollow(target, by: user, traceparent: effect.traceparent)
         }
-        let followers = try await some(.followers, of: user)
+        let followers = try await some(.followers, of: user) + some(.requests, of: user)
         for follower in followers {
             _ = try await store.unfollow(user, by: follower, traceparent: effect.traceparent)
         }

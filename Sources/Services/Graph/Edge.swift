@@ -8,28 +8,46 @@ internal import Sharding
 package struct Edge: Sendable, Equatable {
     package var version: Int64
     package var active: Bool
+    /// Asked for, and not answered yet; never together with active.
+    package var requested: Bool
+    /// Which follow of the pair it is, made anew by each one; what the followed decides names it.
+    package var id: Int64
     /// The version of the target's block row that the follower saw when following.
     package var blockSeen: Int64
+    /// On the mirror: the follow that the followed has refused or ended last.
+    package var refused: Int64 = 0
 
-    package init(version: Int64 = 0, active: Bool = false, blockSeen: Int64 = 0) {
+    package init(
+        version: Int64 = 0,
+        active: Bool = false,
+        requested: Bool = false,
+        id: Int64 = 0,
+        blockSeen: Int64 = 0
+    ) {
         self.version = version
         self.active = active
+        self.requested = requested
+        self.id = id
         self.blockSeen = blockSeen
     }
 
-    /// Follows, having seen the target's block row at that version. Returns whether the edge changed.
-    package mutating func follow(blockSeen seen: Int64) -> Bool {
-        blockSeen = max(blockSeen, seen)
-        guard !active else { return false }
+    /// Follows, or asks to, on these terms; `id` names the follow if it is a new one. Returns whether the edge changed.
+    package mutating func follow(on terms: FollowTerms, id: Int64) -> Bool {
+        blockSeen = max(blockSeen, terms.blockSeen)
+        guard !active, !requested || !terms.asks else { return false }
         version += 1
-        active = true
+        active = !terms.asks
+        requested = terms.asks
+        self.id = id
         return true
     }
 
+    /// Unfollows, or takes a request back.
     package mutating func unfollow() -> Bool {
-        guard active else { return false }
+        guard active || requested else { return false }
         version += 1
         active = false
+        requested = false
         return true
     }
 
@@ -40,12 +58,61 @@ package struct Edge: Sendable, Equatable {
         return unfollow()
     }
 
-    /// Takes over a state of the row that this one mirrors, if it is news.
-    package mutating func mirror(version: Int64, active: Bool) -> Bool {
-        guard version > self.version else { return false }
-        self.version = version
-        self.active = active
+    /// What the followed has decided about one follow has reached the follower. A refusal ends that follow in
+    /// whichever state it is, and an acceptance only answers: so the refusal wins, whichever of them comes first.
+    package mutating func take(_ decision: FollowDecision) -> Bool {
+        guard id == decision.id else { return false }
+        guard decision.accepts else { return unfollow() }
+        guard requested else { return false }
+        version += 1
+        active = true
+        requested = false
         return true
+    }
+
+    // MARK: The mirror
+
+    /// Takes over a state of the row that this one mirrors, if it is news.
+    package mutating func mirror(_ other: Edge) -> Bool {
+        guard other.version > version else { return false }
+        version = other.version
+        id = other.id
+        active = other.active && other.id != refused
+        requested = other.requested && other.id != refused
+        return true
+    }
+
+    /// The followed decides about the follow that this row tells of; nil where there is nothing to decide.
+    package mutating func decide(accepts: Bool) -> FollowDecision? {
+        guard requested || active && !accepts else { return nil }
+        active = accepts
+        requested = false
+        if !accepts { refused = id }
+        return FollowDecision(id: id, accepts: accepts)
+    }
+}
+
+/// What the followed's own rows say to somebody who wants to follow.
+package struct FollowTerms: Sendable, Equatable {
+    /// The version of the followed's block row; see ``BlockVersion``.
+    package var blockSeen: Int64
+    /// Whether the followed lets followers in one by one.
+    package var asks: Bool
+
+    package init(blockSeen: Int64 = 0, asks: Bool = false) {
+        self.blockSeen = blockSeen
+        self.asks = asks
+    }
+}
+
+/// What the followed has decided about one follow.
+package struct FollowDecision: Sendable, Equatable {
+    package var id: Int64
+    package var accepts: Bool
+
+    package init(id: Int64, accepts: Bool) {
+        self.id = id
+        self.accepts = accepts
     }
 }
 
@@ -65,20 +132,33 @@ package enum BlockVersion {
     }
 }
 
-/// Payload of `graph.edge`: a state of one following row.
+/// Payload of `graph.edge`: a state of one following row. Version 2 may be a request.
 package struct EdgeEffect: Sendable, Equatable, JSONEncodable {
     package var user: UserID
     package var target: UserID
     package var id: Int64
     package var version: Int64
     package var active: Bool
+    package var requested: Bool
+    /// Whether the follower wants to be told of each post.
+    package var notify: Bool
 
-    package init(user: UserID, target: UserID, id: Int64, version: Int64, active: Bool) {
+    package init(
+        user: UserID,
+        target: UserID,
+        id: Int64,
+        version: Int64,
+        active: Bool,
+        requested: Bool = false,
+        notify: Bool = false
+    ) {
         self.user = user
         self.target = target
         self.id = id
         self.version = version
         self.active = active
+        self.requested = requested
+        self.notify = notify
     }
 
     package init?(_ json: JSONValue) {
@@ -87,7 +167,15 @@ package struct EdgeEffect: Sendable, Equatable, JSONEncodable {
             let id = json["id"]?.string.flatMap({ Int64($0) }),
             let version = json["version"]?.int64, let active = json["active"]?.bool
         else { return nil }
-        self.init(user: user, target: target, id: id, version: version, active: active)
+        self.init(
+            user: user,
+            target: target,
+            id: id,
+            version: version,
+            active: active,
+            requested: json["requested"]?.bool ?? false,
+            notify: json["notify"]?.bool ?? false
+        )
     }
 
     package func write(to json: inout JSONWriter) {
@@ -97,6 +185,43 @@ package struct EdgeEffect: Sendable, Equatable, JSONEncodable {
             json.field("id", id.description)
             json.field("version", version)
             json.field("active", active)
+            json.field("requested", requested)
+            json.field("notify", notify)
+        }
+    }
+}
+
+/// Payload of `graph.answer`: what the followed has decided about one follow.
+package struct AnswerEffect: Sendable, Equatable, JSONEncodable {
+    package var user: UserID
+    package var target: UserID
+    package var decision: FollowDecision
+
+    package init(user: UserID, target: UserID, decision: FollowDecision) {
+        self.user = user
+        self.target = target
+        self.decision = decision
+    }
+
+    package init?(_ json: JSONValue) {
+        guard let user = json["user"]?.string.flatMap({ UserID($0) }),
+            let target = json["target"]?.string.flatMap({ UserID($0) }),
+            let id = json["id"]?.string.flatMap({ Int64($0) }),
+            let accepts = json["accepts"]?.bool
+        else { return nil }
+        self.init(
+            user: user,
+            target: target,
+            decision: FollowDecision(id: id, accepts: accepts)
+        )
+    }
+
+    package func write(to json: inout JSONWriter) {
+        json.object { json in
+            json.field("user", user.description)
+            json.field("target", target.description)
+            json.field("id", decision.id.description)
+            json.field("accepts", decision.accepts)
         }
     }
 }

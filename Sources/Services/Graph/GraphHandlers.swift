@@ -6,6 +6,7 @@ package import Sharding
 /// Carries a following row's state to its mirror on the followed's shard.
 package struct EdgeHandler: EffectHandler {
     package let kind = EffectKinds.graphEdge
+    package let version: Int16 = 2
     private let store: GraphStore
 
     package init(store: GraphStore) {
@@ -20,6 +21,29 @@ package struct EdgeHandler: EffectHandler {
     package func handle(_ effect: ClaimedEffect) async throws {
         let edge = try effect.decode(EdgeEffect.init)
         try await store.mirror(edge, traceparent: effect.traceparent)
+    }
+}
+
+/// Carries a decision about a follow to the follower's shard.
+package struct AnswerHandler: EffectHandler {
+    package let kind = EffectKinds.graphAnswer
+    private let store: GraphStore
+    private let drop: PageDrop?
+
+    package init(store: GraphStore, drop: PageDrop?) {
+        self.store = store
+        self.drop = drop
+    }
+
+    package func target(of effect: ClaimedEffect) -> BucketID? {
+        // As above.
+        try? effect.decode(AnswerEffect.init).user.bucket
+    }
+
+    package func handle(_ effect: ClaimedEffect) async throws {
+        let answer = try effect.decode(AnswerEffect.init)
+        try await store.take(answer, traceparent: effect.traceparent)
+        await drop?.acted([answer.user.rawValue])
     }
 }
 

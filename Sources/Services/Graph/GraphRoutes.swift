@@ -11,8 +11,24 @@ extension GraphService {
 
     var writeEndpoints: [Endpoint] {
         [
-            change("follow", scope: "write:follows", "Follow a user") { call, target, viewer in
-                try await follow(target, by: viewer, traceparent: call.request.traceparent)
+            change(
+                "follow",
+                scope: "write:follows",
+                "Follow a user, or ask to",
+                inputs: [
+                    Parameter("reblogs", .boolean, "Whether to see what the user passes on."),
+                    Parameter("notify", .boolean, "Whether to be told of each post."),
+                ]
+            ) { call, target, viewer in
+                try await follow(
+                    target,
+                    by: viewer,
+                    wanting: FollowWishes(
+                        reblogs: call.input.bool("reblogs"),
+                        notify: call.input.bool("notify")
+                    ),
+                    traceparent: call.request.traceparent
+                )
             },
             change("unfollow", scope: "write:follows", "Unfollow a user") { call, target, viewer in
                 let trace = call.request.traceparent
@@ -29,9 +45,17 @@ extension GraphService {
                 let trace = call.request.traceparent
                 return try await store.unblock(target, by: viewer, traceparent: trace)
             },
-            change("mute", scope: "write:mutes", "Hide a user's posts") { call, target, viewer in
+            change(
+                "mute",
+                scope: "write:mutes",
+                "Hide a user's posts",
+                inputs: [
+                    Parameter("notifications", .boolean, "Whether to hide notifications, too."),
+                    Parameter("duration", .integer, "For how many seconds; 0 for good."),
+                ]
+            ) { call, target, viewer in
                 try await requireAccount(target)
-                let seconds = call.input.int("duration") ?? 0
+                let seconds = min(call.input.int("duration") ?? 0, Self.longestMute)
                 return try await store.mute(
                     target,
                     by: viewer,
@@ -42,7 +66,135 @@ extension GraphService {
             change("unmute", scope: "write:mutes", "Show a user's posts again") {
                 try await store.unmute($1, by: $2)
             },
+            change("remove_from_followers", scope: "write:follows", "Send a follower away") {
+                call,
+                target,
+                viewer in
+                try await decide(.remove, about: target, by: viewer, call)
+            },
+            change(
+                "note",
+                scope: "write:accounts",
+                "Note something about a user for oneself",
+                inputs: [Parameter("comment", .string, "The note; without it there is none.")]
+            ) { call, target, viewer in
+                try await requireAccount(target)
+                let comment = call.input.string("comment") ?? ""
+                guard comment.count <= Self.noteLimit, !comment.utf8.contains(0) else {
+                    throw ServiceError.invalid(
+                        "Comment is too long (maximum is \(Self.noteLimit) characters)"
+                    )
+                }
+                return try await store.note(comment, about: target, by: viewer)
+            },
         ]
+    }
+
+    /// Longer ones are as good as for ever: a hundred years.
+    private static let longestMute = 100 * 365 * 86_400
+    private static let noteLimit = 2_000
+
+    private func decide(
+        _ answer: FollowAnswer,
+        about follower: UserID,
+        by viewer: UserID,
+        _ call: Call
+    ) async throws -> RelationshipEntity {
+        let trace = call.request.traceparent
+        if let decided = try await store.decide(
+            about: follower,
+            by: viewer,
+            answer,
+            traceparent: trace
+        ) {
+            return decided
+        }
+        guard answer == .remove,
+            let known = try await store.relationships(of: viewer, to: [follower]).first
+        else { throw ServiceError.notFound }
+        return known
+    }
+
+    /// Requests to follow, and the lists that nobody else knows of.
+    var requestEndpoints: [Endpoint] {
+        [
+            ownList(
+                "follow_requests",
+                .requests,
+                scope: "read:follows",
+                "Who asks to follow you",
+                operationID: "listFollowRequests"
+            ),
+            answer("authorize", .accept, "Let somebody follow you who has asked"),
+            answer("reject", .reject, "Refuse somebody who has asked to follow you"),
+            ownList(
+                "close_friends",
+                .closeFriends,
+                in: "/api/tessera/v1",
+                scope: "read:follows",
+                "Whom you count among your close friends",
+                operationID: "listCloseFriends"
+            ),
+            listing(.put, "close_friends", "addCloseFriend", "Count a user among close friends") {
+                try await store.add($0, to: .closeFriends, of: $1)
+            },
+            listing(.delete, "close_friends", "removeCloseFriend", "Count a user no longer") {
+                try await store.remove($0, from: .closeFriends, of: $1)
+            },
+            ownList(
+                "restricted",
+                .restricted,
+                in: "/api/tessera/v1",
+                scope: "read:blocks",
+                "Whose comments on your posts wait for approval",
+                operationID: "listRestricted"
+            ),
+            listing(.put, "restricted", "restrictAccount", "Let a user's comments wait") {
+                try await store.add($0, to: .restricted, of: $1)
+            },
+            listing(.delete, "restricted", "unrestrictAccount", "Let a user comment freely") {
+                try await store.remove($0, from: .restricted, of: $1)
+            },
+        ]
+    }
+
+    private func answer(_ verb: String, _ answer: FollowAnswer, _ summary: String) -> Endpoint {
+        Endpoint(
+            .post,
+            "/api/v1/follow_requests/:id/\(verb)",
+            operationID: "\(verb)FollowRequest",
+            summary: summary,
+            tag: "accounts",
+            access: .user(["write:follows"]),
+            output: .entity("Relationship")
+        ) { call in
+            .json(try await decide(answer, about: call.id(), by: call.user(), call))
+        }
+    }
+
+    /// An endpoint that puts a user on a list of one's own, or takes them off.
+    private func listing(
+        _ method: Method,
+        _ name: String,
+        _ operationID: String,
+        _ summary: String,
+        _ body: @escaping @Sendable (UserID, UserID) async throws -> RelationshipEntity
+    ) -> Endpoint {
+        Endpoint(
+            method,
+            "/api/tessera/v1/\(name)/:id",
+            operationID: operationID,
+            summary: summary,
+            tag: "accounts",
+            access: .user([name == "restricted" ? "write:blocks" : "write:follows"]),
+            output: .entity("Relationship")
+        ) { call in
+            let viewer = try call.user()
+            let target: UserID = try call.id()
+            guard target != viewer else { throw ServiceError.notFound }
+            if method == .put { try await requireAccount(target) }
+            return .json(try await body(target, viewer))
+        }
     }
 
     /// An endpoint that changes how the viewer stands to a user, and answers with that.
@@ -50,6 +202,7 @@ extension GraphService {
         _ verb: String,
         scope: String,
         _ summary: String,
+        inputs: [Parameter] = [],
         _ body: @escaping @Sendable (Call, UserID, UserID) async throws -> RelationshipEntity
     ) -> Endpoint {
         Endpoint(
@@ -59,6 +212,7 @@ extension GraphService {
             summary: summary,
             tag: "accounts",
             access: .user([scope]),
+            inputs: inputs,
             output: .entity("Relationship")
         ) { call in
             let viewer = try call.user()
@@ -83,18 +237,31 @@ extension GraphService {
             ),
             accountList("following", .following, "Whom a user follows"),
             accountList("followers", .followers, "Who follows a user"),
-            ownList("blocks", .blocks, scope: "read:blocks", "Whom you block"),
-            ownList("mutes", .mutes, scope: "read:mutes", "Whom you mute"),
+            ownList(
+                "blocks",
+                .blocks,
+                scope: "read:blocks",
+                "Whom you block",
+                operationID: "listBlocks"
+            ),
+            ownList(
+                "mutes",
+                .mutes,
+                scope: "read:mutes",
+                "Whom you mute",
+                operationID: "listMutes"
+            ),
             Endpoint(
                 .get,
-                "/api/v1/follow_requests",
-                operationID: "listFollowRequests",
-                summary: "Who asks to follow you: nobody has to ask here",
+                "/api/v1/accounts/familiar_followers",
+                operationID: "getFamiliarFollowers",
+                summary: "Who of those you follow follows these users",
                 tag: "accounts",
                 access: .user(["read:follows"]),
-                inputs: Parameter.paging,
-                output: .list("Account")
-            ) { _ in .emptyList },
+                inputs: [Parameter("id", .strings, "Ids of accounts.")],
+                output: .list("FamiliarFollowers"),
+                handler: answerFamiliarFollowers
+            ),
         ]
     }
 
@@ -121,51 +288,103 @@ extension GraphService {
             output: .list("Account")
         ) { call in
             let user: UserID = try call.id()
-            try await requireAccount(user)
-            return try await answer(list, of: user, call)
+            let rules = try await sight.rules(of: call.viewer, about: [user])
+            guard let account = try await accounts.account(user),
+                rules.allowAccount(user, account.state)
+            else { throw ServiceError.notFound }
+            guard rules.allowConnections(of: user, account.state) else { return .emptyList }
+            return try await answer(list, of: user, call) { ids in
+                try await sight.accounts(ids, viewer: call.viewer)
+            }
         }
     }
 
+    /// A list that only its owner sees, and all of it: also those whom the rules would hide.
     private func ownList(
         _ name: String,
         _ list: EdgeList,
+        in folder: String = "/api/v1",
         scope: String,
-        _ summary: String
+        _ summary: String,
+        operationID: String
     ) -> Endpoint {
         Endpoint(
             .get,
-            "/api/v1/\(name)",
-            operationID: "list\(name.prefix(1).uppercased())\(name.dropFirst())",
+            "\(folder)/\(name)",
+            operationID: operationID,
             summary: summary,
             tag: "accounts",
             access: .user([scope]),
             inputs: Parameter.paging,
             output: .list("Account")
         ) { call in
-            try await answer(list, of: try call.user(), call)
+            let viewer = try call.user()
+            return try await answer(list, of: viewer, call) { ids in
+                let rules = try await sight.rules(of: viewer, about: ids)
+                return try await accounts.accounts(ids).compactMapValues { account in
+                    account.suspended ? nil : account.concealed(by: rules)
+                }
+            }
         }
     }
 
     /// A page of accounts, newest edge first; its cursors are ids of edges.
-    private func answer(_ list: EdgeList, of user: UserID, _ call: Call) async throws -> Response {
-        let page = try PageRequest(call.input, defaultLimit: 40, mostLimit: 80)
-        var edges = try await store.page(
-            of: list,
-            of: user,
-            above: page.lower,
-            below: page.upper,
-            ascending: page.isAscending,
-            limit: page.limit
+    private func answer(
+        _ list: EdgeList,
+        of user: UserID,
+        _ call: Call,
+        show: ([UserID]) async throws -> [UserID: AccountEntity]
+    ) async throws -> Response {
+        let page = try await FilledPage<AccountEntity>(
+            try PageRequest(call.input, defaultLimit: 40, mostLimit: 80),
+            cursor: { (edge: EdgeListing) in edge.id },
+            read: { rest in
+                let edges = try await store.page(
+                    of: list,
+                    of: user,
+                    above: rest.lower,
+                    below: rest.upper,
+                    ascending: rest.isAscending,
+                    limit: rest.limit
+                )
+                return rest.isAscending ? edges.reversed() : edges
+            },
+            show: { edges in
+                let known = try await show(edges.map(\.user))
+                return edges.compactMap { edge in known[edge.user].map { (edge, $0) } }
+            }
         )
-        if page.isAscending { edges.reverse() }
-        let known = try await accounts.accounts(edges.map(\.user))
-        var response = Response.json { $0.array(edges.compactMap { known[$0.user] }) }
-        response.link(
-            call,
-            first: edges.first?.id,
-            last: edges.last?.id,
-            isFull: edges.count == page.limit
-        )
+        var response = Response.json { $0.array(page.shown) }
+        response.link(call, first: page.first, last: page.last, isFull: page.isFull)
         return response
+    }
+
+    /// For how many users one request may ask whom one knows among their followers, and how many of them it shows.
+    private static let familiarTargets = 40
+    private static let familiarShown = 10
+
+    private func answerFamiliarFollowers(_ call: Call) async throws -> Response {
+        let viewer = try call.user()
+        let ids = call.input.strings("id").prefix(Self.familiarTargets).compactMap { UserID($0) }
+        let rules = try await sight.rules(of: viewer, about: ids)
+        let targets = try await accounts.accounts(ids)
+        let open = targets.values.filter { rules.allowConnections(of: $0.id, $0.state) }.map(\.id)
+        let found = try await store.familiarFollowers(
+            of: open.sorted(),
+            for: viewer,
+            limit: Self.familiarShown
+        )
+        let known = try await sight.accounts(Array(Set(found.values.joined())), viewer: viewer)
+        return .json { json in
+            json.array(
+                ids.filter { targets[$0].map { rules.allowAccount($0.id, $0.state) } ?? false }
+                    .map { id in
+                        FamiliarFollowersEntity(
+                            id: id,
+                            accounts: (found[id] ?? []).compactMap { known[$0] }
+                        )
+                    }
+            )
+        }
     }
 }

@@ -1,17 +1,17 @@
 package import Contracts
-import Counters
+internal import Counters
 package import Database
 internal import Jobs
 internal import JSON
 package import Postgres
 internal import Sharding
 
-/// Every statement of Graph.
+/// Every statement of Graph: here those of follows; the others stand beside it.
 ///
 /// Writes of one user take that user's lock first, in a statement of their own: so each later statement
 /// sees all that earlier writes of the user have committed, and a follow and a block that meet are ordered.
 package struct GraphStore: Sendable {
-    private let database: Database
+    let database: Database
 
     package init(database: Database) {
         self.database = database
@@ -19,27 +19,63 @@ package struct GraphStore: Sendable {
 
     // MARK: Follow and unfollow
 
-    /// Follows, unless the user blocks the target; says how the two stand afterwards.
+    /// What the target's own rows say to a user who wants to follow; from the target's shard, not from a copy.
+    package func terms(
+        of user: UserID,
+        for target: UserID
+    ) async throws(DatabaseError) -> FollowTerms {
+        let rows: [TermsRow] = try await database.rows(
+            """
+            SELECT
+                coalesce((
+                    SELECT version
+                    FROM graph.block
+                    WHERE bucket = \(target.bucket) AND user_id = \(target)
+                        AND target_id = \(user)
+                ), 0),
+                EXISTS (
+                    SELECT
+                    FROM accounts.closed
+                    WHERE bucket = \(target.bucket) AND id = \(target)
+                )
+            """,
+            on: target
+        )
+        return rows.first?.terms ?? FollowTerms()
+    }
+
+    /// Follows, or asks to, unless the user blocks the target; says how the two stand afterwards.
+    ///
+    /// Of a follow that is there already only what is wanted of it changes.
     package func follow(
         _ target: UserID,
         by user: UserID,
-        blockSeen: Int64,
+        on terms: FollowTerms,
+        wanting wishes: FollowWishes = FollowWishes(),
         traceparent: String?
     ) async throws(DatabaseError) -> RelationshipEntity {
-        try await write(
+        let stands: SQL = "(f.active OR f.requested AND \(terms.asks)::boolean)"
+        let notify: SQL = """
+            coalesce(\(wishes.notify)::boolean, \(fragment: stands) AND f.notify)
+            """
+        return try await write(
             by: user,
             about: target,
             [
                 """
                 WITH old AS (
-                    SELECT active
+                    SELECT version, active
                     FROM graph.following
                     WHERE bucket = \(user.bucket) AND user_id = \(user) AND target_id = \(target)
-                ), edge AS (
-                    INSERT INTO graph.following AS f
-                        (bucket, user_id, target_id, id, version, active, block_seen)
+                ), changed AS (
+                    INSERT INTO graph.following AS f (
+                        bucket, user_id, target_id, id, version, active, requested, reblogs, notify,
+                        block_seen
+                    )
                     SELECT \(user.bucket)::smallint, \(user)::bigint, \(target)::bigint,
-                        control.next_id(\(user.bucket)::smallint), 1, true, \(blockSeen)::bigint
+                        control.next_id(\(user.bucket)::smallint), 1, NOT \(terms.asks)::boolean,
+                        \(terms.asks)::boolean, coalesce(\(wishes.reblogs)::boolean, true),
+                        coalesce(\(wishes.notify)::boolean, false), \(terms.blockSeen)::bigint
                     WHERE NOT EXISTS (
                         SELECT
                         FROM graph.block
@@ -52,27 +88,31 @@ package struct GraphStore: Sendable {
                         FROM graph.blocked_by
                         WHERE bucket = \(user.bucket) AND user_id = \(user)
                             AND blocker_id = \(target)
-                            AND version - 1 + version % 2 > \(blockSeen)::bigint
+                            AND version - 1 + version % 2 > \(terms.blockSeen)::bigint
                     )
                     ON CONFLICT (bucket, user_id, target_id) DO UPDATE
-                    SET id = CASE WHEN f.active THEN f.id ELSE excluded.id END,
-                        version = f.version + CASE WHEN f.active THEN 0 ELSE 1 END,
-                        active = true,
+                    SET id = CASE WHEN \(fragment: stands) THEN f.id ELSE excluded.id END,
+                        -- A wish of which the other side has to know is a change, too.
+                        version = f.version + CASE
+                            WHEN \(fragment: stands) AND f.notify = \(fragment: notify) THEN 0
+                            ELSE 1 END,
+                        active = f.active OR excluded.active,
+                        requested = NOT f.active AND excluded.requested,
+                        reblogs = coalesce(
+                            \(wishes.reblogs)::boolean, NOT \(fragment: stands) OR f.reblogs
+                        ),
+                        notify = \(fragment: notify),
                         block_seen = greatest(f.block_seen, excluded.block_seen),
                         changed_at = now()
-                    WHERE NOT f.active OR f.block_seen < excluded.block_seen
-                    RETURNING id, version, active
-                ), changed AS (
-                    SELECT id, version, active
-                    FROM edge
-                    WHERE NOT EXISTS (SELECT FROM old WHERE active)
-                ), \(fragment: edgeEffects(of: user, target, amount: 1, traceparent))
+                    RETURNING id, version, active, requested, notify
+                ), \(fragment: edgeEffects(of: user, target, traceparent))
                 SELECT FROM changed
                 """
             ]
         )
     }
 
+    /// Unfollows, or takes a request back.
     package func unfollow(
         _ target: UserID,
         by user: UserID,
@@ -85,58 +125,84 @@ package struct GraphStore: Sendable {
         )
     }
 
-    /// Ends the user's follow of the target where it stands and the condition holds.
-    private func ending(
+    /// Ends the user's follow of the target, or the request for it, where it stands and the condition holds.
+    func ending(
         of target: UserID,
         by user: UserID,
         condition: SQL,
         _ traceparent: String?
     ) -> SQL {
+        changing(
+            "version = version + 1, active = false, requested = false",
+            of: target,
+            by: user,
+            where: "(active OR requested) AND \(fragment: condition)",
+            traceparent
+        )
+    }
+
+    private func changing(
+        _ change: SQL,
+        of target: UserID,
+        by user: UserID,
+        where condition: SQL,
+        _ traceparent: String?
+    ) -> SQL {
         """
-        WITH changed AS (
-            UPDATE graph.following
-            SET version = version + 1, active = false, changed_at = now()
+        WITH old AS (
+            SELECT version, active
+            FROM graph.following
             WHERE bucket = \(user.bucket) AND user_id = \(user) AND target_id = \(target)
-                AND active AND \(fragment: condition)
-            RETURNING id, version, active
-        ), \(fragment: edgeEffects(of: user, target, amount: -1, traceparent))
+        ), changed AS (
+            UPDATE graph.following
+            SET \(fragment: change), changed_at = now()
+            WHERE bucket = \(user.bucket) AND user_id = \(user) AND target_id = \(target)
+                AND \(fragment: condition)
+            RETURNING id, version, active, requested, notify
+        ), \(fragment: edgeEffects(of: user, target, traceparent))
         SELECT FROM changed
         """
     }
 
-    /// What follows from a changed row of `changed`: the count, and the mirror's effect.
+    /// What follows from a row of `changed` that was as `old` says: the count, and the mirror's effect.
     private func edgeEffects(
         of user: UserID,
         _ target: UserID,
-        amount: Int,
         _ traceparent: String?
     ) -> SQL {
         """
-        counted AS (
+        news AS (
+            SELECT * FROM changed WHERE version IS DISTINCT FROM (SELECT version FROM old)
+        ), counted AS (
             INSERT INTO counters.delta (bucket, subject, kind, amount)
             SELECT \(user.bucket)::smallint, \(user)::bigint,
-                \(CounterKind.following.rawValue)::smallint, \(amount)::integer
-            FROM changed
+                \(CounterKind.following.rawValue)::smallint, CASE WHEN active THEN 1 ELSE -1 END
+            FROM news
+            WHERE active <> EXISTS (SELECT FROM old WHERE active)
         ), enqueued AS (
-            INSERT INTO jobs.outbox (bucket, id, kind, payload, traceparent)
+            INSERT INTO jobs.outbox (bucket, id, kind, version, payload, traceparent)
             SELECT \(user.bucket)::smallint, control.next_id(\(user.bucket)::smallint),
-                \(EffectKinds.graphEdge)::text,
+                \(EffectKinds.graphEdge)::text, CASE WHEN requested THEN 2 ELSE 1 END,
                 jsonb_build_object(
                     'user', \(user.description)::text,
                     'target', \(target.description)::text,
                     'id', id::text,
                     'version', version,
-                    'active', active
+                    'active', active,
+                    'requested', requested,
+                    'notify', notify
                 ),
                 \(traceparent)::text
-            FROM changed
+            FROM news
         )
         """
     }
 
+    // MARK: The other side
+
     /// Mirrors a state of a following row at the followed's bucket, if it is news; then the feed follows:
     /// a backfill begins after the edge has committed here, so it sees each post that fan-out did not
-    /// deliver to the new follower.
+    /// deliver to the new follower. The followed is told of it.
     package func mirror(
         _ edge: EdgeEffect,
         traceparent: String?
@@ -151,211 +217,198 @@ package struct GraphStore: Sendable {
         _ = try await database.write(
             on: followed,
             [
-                // Two messages about one pair must not both count against the same old state.
-                """
-                SELECT pg_advisory_xact_lock(
-                    hashint8extended(\(follower)::bigint, \(followed)::bigint)
-                )
-                """,
+                lock(followed, of: follower),
                 """
                 WITH old AS (
-                    SELECT active
+                    SELECT active, requested
                     FROM graph.follower
                     WHERE bucket = \(followed.bucket) AND followed = \(followed)
                         AND follower_bucket = \(follower.bucket) AND follower = \(follower)
                 ), edge AS (
-                    INSERT INTO graph.follower AS f
-                        (bucket, followed, follower_bucket, follower, id, version, active)
+                    INSERT INTO graph.follower AS f (
+                        bucket, followed, follower_bucket, follower, id, version, active, requested,
+                        notify
+                    )
                     VALUES (
                         \(followed.bucket), \(followed), \(follower.bucket), \(follower),
-                        \(edge.id), \(edge.version), \(edge.active)
+                        \(edge.id), \(edge.version), \(edge.active), \(edge.requested),
+                        \(edge.notify)
                     )
                     ON CONFLICT (bucket, followed, follower_bucket, follower) DO UPDATE
-                    SET id = excluded.id, version = excluded.version, active = excluded.active
+                    SET id = excluded.id, version = excluded.version,
+                        active = excluded.active AND excluded.id <> f.refused,
+                        requested = excluded.requested AND excluded.id <> f.refused,
+                        notify = excluded.notify
                     WHERE f.version < excluded.version
-                    RETURNING active
-                ), counted AS (
-                    INSERT INTO counters.delta (bucket, subject, kind, amount)
-                    SELECT \(followed.bucket)::smallint, \(followed)::bigint,
-                        \(CounterKind.followers.rawValue)::smallint,
-                        CASE WHEN active THEN 1 ELSE -1 END
-                    FROM edge
-                    WHERE active <> EXISTS (SELECT FROM old WHERE active)
-                )
+                    RETURNING active, requested
+                ), \(fragment: followerCount(of: followed, in: "edge")),
+                \(fragment: notifications(of: edge, traceparent))
                 \(fragment: consequence.enqueue(whenAny: "edge"))
                 """,
             ]
         )
     }
 
-    // MARK: Block and unblock
+    private func followerCount(of followed: UserID, in rows: SQL) -> SQL {
+        """
+        counted AS (
+            INSERT INTO counters.delta (bucket, subject, kind, amount)
+            SELECT \(followed.bucket)::smallint, \(followed)::bigint,
+                \(CounterKind.followers.rawValue)::smallint,
+                CASE WHEN active THEN 1 ELSE -1 END
+            FROM \(fragment: rows)
+            WHERE active <> EXISTS (SELECT FROM old WHERE active)
+        )
+        """
+    }
 
-    /// The version of `user`'s block row about `target`, from the shard of `user`; 0 if there is none.
-    package func blockVersion(
-        of target: UserID,
-        by user: UserID
-    ) async throws(DatabaseError) -> Int64 {
-        let versions: [Int64] = try await database.rows(
+    /// Of a request the followed is told, and of a follow that they have not allowed themselves; what ends is taken back.
+    private func notifications(of edge: EdgeEffect, _ traceparent: String?) -> SQL {
+        func effect(_ kind: NotificationKind, _ active: Bool) -> Effect {
+            Effect(
+                EffectKinds.notify,
+                owner: edge.target,
+                payload: NotificationEffect(
+                    recipient: edge.target,
+                    kind: kind,
+                    actor: edge.user,
+                    // A decision about this version comes after it.
+                    version: 2 * edge.version,
+                    active: active
+                ),
+                traceparent: traceparent
+            )
+        }
+        return """
+            asked AS (
+                SELECT FROM edge
+                WHERE requested <> EXISTS (SELECT FROM old WHERE requested)
+            ), followed AS (
+                SELECT FROM edge WHERE active <> EXISTS (SELECT FROM old WHERE active)
+            ), told_of_request AS (
+                \(fragment: effect(.followRequest, edge.requested).enqueue(whenAny: "asked"))
+            ), told_of_follow AS (
+                \(fragment: effect(.follow, edge.active).enqueue(whenAny: "followed"))
+            )
             """
-            SELECT version
-            FROM graph.block
-            WHERE bucket = \(user.bucket) AND user_id = \(user) AND target_id = \(target)
-            """,
-            on: user
-        )
-        return versions.first ?? 0
     }
 
-    /// Blocks: ends the user's own follow at once, and the target's by an effect.
-    package func block(
-        _ target: UserID,
-        by user: UserID,
+    /// The followed lets a follower in, sends them away, or removes them; false where there is nothing to decide.
+    ///
+    /// The row here is the mirror: it changes at once, and the truth follows by an effect that names the follow.
+    package func decide(
+        about follower: UserID,
+        by followed: UserID,
+        _ answer: FollowAnswer,
         traceparent: String?
-    ) async throws(DatabaseError) -> RelationshipEntity {
-        try await write(
-            by: user,
-            about: target,
+    ) async throws(DatabaseError) -> RelationshipEntity? {
+        let condition: SQL =
+            switch answer {
+            case .accept: "requested AND \(fragment: notBlocked)"
+            case .reject: "requested"
+            case .remove: "active"
+            }
+        let rows = try await database.write(
+            on: followed,
             [
+                lock(followed, of: follower),
                 """
-                WITH changed AS (
-                    INSERT INTO graph.block AS b
-                        (bucket, user_id, target_id, id, version, active)
-                    VALUES (
-                        \(user.bucket), \(user), \(target),
-                        control.next_id(\(user.bucket)::smallint), 1, true
-                    )
-                    ON CONFLICT (bucket, user_id, target_id) DO UPDATE
-                    SET id = excluded.id, version = b.version + 1, active = true
-                    WHERE NOT b.active
-                    RETURNING version
+                WITH old AS (
+                    SELECT active, requested
+                    FROM graph.follower
+                    WHERE bucket = \(followed.bucket) AND followed = \(followed)
+                        AND follower_bucket = \(follower.bucket) AND follower = \(follower)
+                ), edge AS (
+                    UPDATE graph.follower AS f
+                    SET active = \(answer == .accept), requested = false,
+                        refused = CASE WHEN \(answer == .accept) THEN f.refused ELSE f.id END
+                    WHERE bucket = \(followed.bucket) AND followed = \(followed)
+                        AND follower_bucket = \(follower.bucket) AND follower = \(follower)
+                        AND \(fragment: condition)
+                    RETURNING id, version, active
+                ), \(fragment: followerCount(of: followed, in: "edge")), answered AS (
+                    INSERT INTO jobs.outbox (bucket, id, kind, payload, traceparent)
+                    SELECT \(followed.bucket)::smallint,
+                        control.next_id(\(followed.bucket)::smallint),
+                        \(EffectKinds.graphAnswer)::text,
+                        jsonb_build_object(
+                            'user', \(follower.description)::text,
+                            'target', \(followed.description)::text,
+                            'id', id::text,
+                            'accepts', \(answer == .accept)::boolean
+                        ),
+                        \(traceparent)::text
+                    FROM edge
+                ), settled AS (
+                    INSERT INTO jobs.outbox (bucket, id, kind, payload, traceparent)
+                    SELECT \(followed.bucket)::smallint,
+                        control.next_id(\(followed.bucket)::smallint),
+                        \(EffectKinds.notify)::text,
+                        jsonb_build_object(
+                            'recipient', \(followed.description)::text,
+                            'kind', CASE WHEN old.requested
+                                THEN \(NotificationKind.followRequest.rawValue)::text
+                                ELSE \(NotificationKind.follow.rawValue)::text END,
+                            'actor', \(follower.description)::text,
+                            'version', 2 * edge.version + 1,
+                            'active', false
+                        ),
+                        \(traceparent)::text
+                    FROM edge, old
                 )
-                \(fragment: blockEffect(of: user, target, traceparent))
+                SELECT id FROM edge
                 """,
-                ending(of: target, by: user, condition: "true", traceparent),
+                relationships(of: followed, to: [follower]),
             ]
         )
+        guard !rows[1].isEmpty else { return nil }
+        return try rows[2].decode(as: RelationshipEntity.self)[0]
     }
 
-    package func unblock(
-        _ target: UserID,
-        by user: UserID,
-        traceparent: String?
-    ) async throws(DatabaseError) -> RelationshipEntity {
-        try await write(
-            by: user,
-            about: target,
-            [
-                """
-                WITH changed AS (
-                    UPDATE graph.block
-                    SET version = version + 1, active = false
-                    WHERE bucket = \(user.bucket) AND user_id = \(user)
-                        AND target_id = \(target) AND active
-                    RETURNING version
-                )
-                \(fragment: blockEffect(of: user, target, traceparent))
-                """
-            ]
-        )
-    }
-
-    private func blockEffect(of user: UserID, _ target: UserID, _ traceparent: String?) -> SQL {
+    private var notBlocked: SQL {
         """
-        INSERT INTO jobs.outbox (bucket, id, kind, payload, traceparent)
-        SELECT \(user.bucket)::smallint, control.next_id(\(user.bucket)::smallint),
-            \(EffectKinds.graphBlock)::text,
-            jsonb_build_object(
-                'blocker', \(user.description)::text,
-                'blocked', \(target.description)::text,
-                'version', version
-            ),
-            \(traceparent)::text
-        FROM changed
+        NOT EXISTS (
+            SELECT FROM graph.block AS b
+            WHERE b.bucket = f.bucket AND b.user_id = f.followed AND b.target_id = f.follower
+                AND b.active
+        )
         """
     }
 
-    /// Mirrors a state of a block row at the blocked's bucket and ends the follow that it has to end.
-    package func mirror(
-        _ block: BlockEffect,
+    /// Brings a decision of the followed to the follow that it is about.
+    package func take(
+        _ answer: AnswerEffect,
         traceparent: String?
     ) async throws(DatabaseError) {
-        let user = block.blocked, target = block.blocker
-        let newest = BlockVersion.newestBlock(toldBy: block.version)
-        _ = try await database.write(
-            on: user,
-            [
-                lock(user),
-                """
-                INSERT INTO graph.blocked_by AS b (bucket, user_id, blocker_id, version, active)
-                VALUES (
-                    \(user.bucket), \(user), \(target), \(block.version),
-                    \(BlockVersion.stands(block.version))
-                )
-                ON CONFLICT (bucket, user_id, blocker_id) DO UPDATE
-                SET version = excluded.version, active = excluded.active
-                WHERE b.version < excluded.version
-                """,
-                ending(
-                    of: target,
-                    by: user,
-                    condition: "block_seen < \(newest)",
-                    traceparent
-                ),
-            ]
-        )
-    }
-
-    // MARK: Mute and unmute
-
-    package func mute(
-        _ target: UserID,
-        by user: UserID,
-        notifications: Bool,
-        seconds: Int?
-    ) async throws(DatabaseError) -> RelationshipEntity {
-        try await write(
-            by: user,
-            about: target,
-            [
-                """
-                INSERT INTO graph.mute
-                    (bucket, user_id, target_id, id, notifications, expires_at)
-                VALUES (
-                    \(user.bucket), \(user), \(target),
-                    control.next_id(\(user.bucket)::smallint), \(notifications),
-                    now() + \(seconds.map(Double.init))::float8 * interval '1 second'
-                )
-                ON CONFLICT (bucket, user_id, target_id) DO UPDATE
-                SET notifications = excluded.notifications, expires_at = excluded.expires_at
-                """
-            ]
-        )
-    }
-
-    package func unmute(
-        _ target: UserID,
-        by user: UserID
-    ) async throws(DatabaseError) -> RelationshipEntity {
-        try await write(
-            by: user,
-            about: target,
-            [
-                """
-                DELETE FROM graph.mute
-                WHERE bucket = \(user.bucket) AND user_id = \(user) AND target_id = \(target)
-                """
-            ]
-        )
+        let user = answer.user, target = answer.target
+        let isThisOne: SQL = "id = \(answer.decision.id)"
+        let change =
+            answer.decision.accepts
+            ? changing(
+                "version = version + 1, active = true, requested = false",
+                of: target,
+                by: user,
+                where: "requested AND \(fragment: isThisOne)",
+                traceparent
+            ) : ending(of: target, by: user, condition: isThisOne, traceparent)
+        _ = try await database.write(on: user, [lock(user), change])
     }
 
     // MARK: Parts of writes
 
-    private func lock(_ user: UserID) -> SQL {
+    func lock(_ user: UserID) -> SQL {
         "SELECT pg_advisory_xact_lock(\(user)::bigint)"
     }
 
+    /// Two messages about one pair must not both count against the same old state.
+    private func lock(_ followed: UserID, of follower: UserID) -> SQL {
+        """
+        SELECT pg_advisory_xact_lock(hashint8extended(\(follower)::bigint, \(followed)::bigint))
+        """
+    }
+
     /// One write of a user's own rows, which answers with the relationship that it leaves.
-    private func write(
+    func write(
         by user: UserID,
         about target: UserID,
         _ statements: [SQL]
@@ -366,200 +419,33 @@ package struct GraphStore: Sendable {
         )
         return try rows[rows.count - 1].decode(as: RelationshipEntity.self)[0]
     }
+}
 
-    // MARK: Reading
+/// What a follower wants of a follow; nil leaves it as it is.
+package struct FollowWishes: Sendable, Equatable {
+    package var reblogs: Bool?
+    /// To be told of each post.
+    package var notify: Bool?
 
-    /// How the user stands to each of these, in their order; all of it lies on the user's shard.
-    package func relationships(
-        of user: UserID,
-        to targets: [UserID]
-    ) async throws(DatabaseError) -> [RelationshipEntity] {
-        try await database.rows(relationships(of: user, to: targets), on: user)
-    }
-
-    private func relationships(of user: UserID, to targets: [UserID]) -> SQL {
-        """
-        SELECT t.id,
-            EXISTS (
-                SELECT FROM graph.following AS f
-                WHERE f.bucket = \(user.bucket) AND f.user_id = \(user)
-                    AND f.target_id = t.id AND f.active
-            ),
-            EXISTS (
-                SELECT FROM graph.follower AS f
-                WHERE f.bucket = \(user.bucket) AND f.followed = \(user)
-                    AND f.follower_bucket = ((t.id >> 6) & 1023)::smallint
-                    AND f.follower = t.id AND f.active
-            ),
-            EXISTS (
-                SELECT FROM graph.block AS b
-                WHERE b.bucket = \(user.bucket) AND b.user_id = \(user)
-                    AND b.target_id = t.id AND b.active
-            ),
-            EXISTS (
-                SELECT FROM graph.blocked_by AS b
-                WHERE b.bucket = \(user.bucket) AND b.user_id = \(user)
-                    AND b.blocker_id = t.id AND b.active
-            ),
-            m.target_id IS NOT NULL,
-            COALESCE(m.notifications, false)
-        FROM unnest(\(targets.map(\.rawValue))::bigint[]) WITH ORDINALITY AS t (id, place)
-        LEFT JOIN graph.mute AS m
-            ON m.bucket = \(user.bucket) AND m.user_id = \(user) AND m.target_id = t.id
-                AND (m.expires_at IS NULL OR m.expires_at > now())
-        ORDER BY t.place
-        """
-    }
-
-    package func followed(
-        by user: UserID,
-        among targets: [UserID]
-    ) async throws(DatabaseError) -> [UserID] {
-        try await database.rows(
-            """
-            SELECT target_id
-            FROM graph.following
-            WHERE bucket = \(user.bucket) AND user_id = \(user)
-                AND target_id = ANY (\(targets.map(\.rawValue))::bigint[]) AND active
-            """,
-            on: user
-        )
-    }
-
-    /// Only authors whom the viewer follows, or one of whom blocks the other, have a row.
-    func standing(
-        of viewer: UserID,
-        to authors: [UserID]
-    ) async throws(DatabaseError) -> ViewerStanding {
-        let rows: [StandingRow] = try await database.rows(
-            """
-            SELECT s.target_id, bool_or(s.follows), bool_or(s.blocks)
-            FROM (
-                SELECT target_id, true AS follows, false AS blocks
-                FROM graph.following
-                WHERE bucket = \(viewer.bucket) AND user_id = \(viewer)
-                    AND target_id = ANY (\(authors.map(\.rawValue))::bigint[]) AND active
-                UNION ALL
-                SELECT target_id, false, true
-                FROM graph.block
-                WHERE bucket = \(viewer.bucket) AND user_id = \(viewer)
-                    AND target_id = ANY (\(authors.map(\.rawValue))::bigint[]) AND active
-                UNION ALL
-                SELECT blocker_id, false, true
-                FROM graph.blocked_by
-                WHERE bucket = \(viewer.bucket) AND user_id = \(viewer)
-                    AND blocker_id = ANY (\(authors.map(\.rawValue))::bigint[]) AND active
-            ) AS s
-            GROUP BY s.target_id
-            """,
-            on: viewer
-        )
-        return ViewerStanding(
-            followed: Set(rows.filter(\.follows).map(\.user)),
-            blocked: Set(rows.filter(\.blocks).map(\.user))
-        )
-    }
-
-    /// One page of a list of edges, in the order in which it was read: newest first, or oldest first
-    /// where the page is read upwards.
-    package func page(
-        of list: EdgeList,
-        of user: UserID,
-        above lower: Int64,
-        below upper: Int64,
-        ascending: Bool,
-        limit: Int
-    ) async throws(DatabaseError) -> [EdgeListing] {
-        let order: SQL = ascending ? "ASC" : "DESC"
-        return try await database.rows(
-            """
-            SELECT id, \(fragment: list.other)
-            FROM \(fragment: list.table)
-            WHERE bucket = \(user.bucket) AND \(fragment: list.owner) = \(user)
-                AND \(fragment: list.condition) AND id > \(lower) AND id < \(upper)
-            ORDER BY id \(fragment: order)
-            LIMIT \(limit)
-            """,
-            on: user
-        )
+    package init(reblogs: Bool? = nil, notify: Bool? = nil) {
+        self.reblogs = reblogs
+        self.notify = notify
     }
 }
 
-private struct StandingRow: RowDecodable {
-    let user: UserID
-    let follows: Bool
-    let blocks: Bool
+/// What the followed may decide about a follower.
+package enum FollowAnswer: Sendable {
+    case accept
+    /// Of a request.
+    case reject
+    /// Of a follow that stands.
+    case remove
+}
+
+private struct TermsRow: RowDecodable {
+    let terms: FollowTerms
 
     init(row: inout Row) throws(DatabaseError) {
-        user = try row.next()
-        follows = try row.next()
-        blocks = try row.next()
-    }
-}
-
-/// The lists of edges that a user has.
-package enum EdgeList: Sendable {
-    case following, followers, blocks, mutes
-
-    var table: SQL {
-        switch self {
-        case .following: "graph.following"
-        case .followers: "graph.follower AS f"
-        case .blocks: "graph.block"
-        case .mutes: "graph.mute"
-        }
-    }
-
-    var owner: SQL {
-        switch self {
-        case .followers: "followed"
-        case .following, .blocks, .mutes: "user_id"
-        }
-    }
-
-    var other: SQL {
-        switch self {
-        case .followers: "follower"
-        case .following, .blocks, .mutes: "target_id"
-        }
-    }
-
-    var condition: SQL {
-        switch self {
-        case .following, .blocks: "active"
-        case .followers:
-            """
-            active AND NOT EXISTS (
-                SELECT FROM graph.block AS b
-                WHERE b.bucket = f.bucket AND b.user_id = f.followed
-                    AND b.target_id = f.follower AND b.active
-            )
-            """
-        case .mutes: "(expires_at IS NULL OR expires_at > now())"
-        }
-    }
-}
-
-/// One line of a list of edges: the edge's id, which is its cursor, and the other user.
-package struct EdgeListing: RowDecodable, Sendable {
-    package let id: Int64
-    package let user: UserID
-
-    package init(row: inout Row) throws(DatabaseError) {
-        id = try row.next()
-        user = try row.next()
-    }
-}
-
-extension RelationshipEntity: RowDecodable {
-    package init(row: inout Row) throws(DatabaseError) {
-        self.init(id: try row.next())
-        following = try row.next()
-        followedBy = try row.next()
-        blocking = try row.next()
-        blockedBy = try row.next()
-        muting = try row.next()
-        mutingNotifications = try row.next()
-        showingReblogs = following
+        terms = FollowTerms(blockSeen: try row.next(), asks: try row.next())
     }
 }

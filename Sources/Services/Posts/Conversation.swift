@@ -21,7 +21,11 @@ struct Conversation: Sendable {
         async let up = ancestors(of: post.post, viewer: viewer)
         async let down = descendants(of: id, viewer: viewer)
         let (ancestors, descendants) = try await (up, down)
-        let entities = try await directory.statuses(ancestors + descendants, viewer: viewer)
+        let entities = try await directory.statuses(
+            ancestors + descendants,
+            viewer: viewer,
+            by: .conversation
+        )
         return ContextEntity(
             ancestors: ancestors.compactMap { entities[$0] },
             descendants: descendants.compactMap { entities[$0] }
@@ -33,7 +37,7 @@ struct Conversation: Sendable {
         var path: [PostID] = []
         var next = post.inReplyTo
         while let id = next, path.count < Self.ancestorLimit, !path.contains(id),
-            let parent = try await directory.fragment(id, viewer: viewer)
+            let parent = try await directory.fragment(id, viewer: viewer, by: .conversation)
         {
             path.append(id)
             next = parent.post.inReplyTo
@@ -48,13 +52,20 @@ struct Conversation: Sendable {
         var level = [root]
         var depth = 0
         while !level.isEmpty, depth < Self.depthLimit, seen.count <= Self.descendantLimit {
-            var rows = try await replies.replies(to: level, limit: Self.repliesPerPost)
+            let parents = level
+            var rows = try await replies.replies(to: parents, limit: Self.repliesPerPost)
             if let viewer {
-                rows += try await replies.ownReplies(
+                async let own = replies.ownReplies(
                     of: viewer,
-                    to: level,
+                    to: parents,
                     limit: Self.repliesPerPost
                 )
+                async let held = replies.heldReplies(
+                    of: viewer,
+                    to: parents,
+                    limit: Self.repliesPerPost
+                )
+                rows += try await own + held
             }
             level = []
             for row in rows.sorted(by: { $0.reply < $1.reply })

@@ -13,9 +13,9 @@ struct DeletePost: Sendable {
     /// Answers the post as it was, with its source text, so that a client can offer to write it again.
     func callAsFunction(_ call: Call, _ id: PostID, by author: UserID) async throws -> StatusEntity
     {
-        guard let fragment = try await directory.fragments([id])[id],
-            fragment.post.author == author,
-            var entity = try await directory.present([id: fragment], viewer: author)[id]
+        let seen = try await directory.visible(directory.fragments([id]), to: author)
+        guard let fragment = seen[id]?.fragment, fragment.post.author == author,
+            var entity = try await directory.present(seen, viewer: author)[id]
         else { throw ServiceError.notFound }
         entity.text = fragment.post.text
 
@@ -45,6 +45,11 @@ struct DeletePost: Sendable {
         if let reply = PublishPost.reply(post, active: false) {
             effects.append(
                 Effect(EffectKinds.postsReply, owner: post.id, payload: reply, traceparent: trace)
+            )
+        }
+        if post.isHeld, let held = HeldEffect(post, waits: false) {
+            effects.append(
+                Effect(EffectKinds.postsHeld, owner: post.id, payload: held, traceparent: trace)
             )
         }
         if !post.media.isEmpty {

@@ -24,6 +24,7 @@ struct EditPost: Sendable {
         post.sensitive = draft.sensitive
         post.language = draft.language
         post.media = draft.media
+        post.hidesLikes = draft.hidesLikes
         post.mentions = try await MentionLookup(accounts: directory.accounts)
             .mentions(in: draft.rich)
         post.editedAt = .now

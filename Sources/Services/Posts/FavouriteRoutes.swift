@@ -106,25 +106,33 @@ struct FavouriteRoutes: Sendable {
             output: .list("Account")
         ) { call in
             let id: PostID = try call.id()
-            guard try await directory.fragment(id, viewer: call.viewer) != nil else {
+            guard let post = try await directory.fragment(id, viewer: call.viewer)?.post else {
                 throw ServiceError.notFound
             }
-            let page = try PageRequest(call.input, defaultLimit: 40, mostLimit: 80)
-            let entries = try await directory.favourites.likers(
-                of: id,
-                lower: page.lower,
-                upper: page.upper,
-                ascending: page.isAscending,
-                limit: page.limit
-            ).newestFirst
-            let accounts = try await directory.accounts.accounts(entries.map(\.value))
-            var response = Response.json(entries.compactMap { accounts[$0.value] })
-            response.link(
-                call,
-                first: entries.first?.cursor,
-                last: entries.last?.cursor,
-                isFull: entries.count == page.limit
+            let rules = PostRules(rules: VisibilityRules(viewer: call.viewer))
+            guard rules.showsLikes(of: post) else { return .emptyList }
+            let page = try await FilledPage<AccountEntity>(
+                try PageRequest(call.input, defaultLimit: 40, mostLimit: 80),
+                cursor: { (entry: ListEntry<UserID>) in entry.cursor },
+                read: { rest in
+                    try await directory.favourites.likers(
+                        of: id,
+                        lower: rest.lower,
+                        upper: rest.upper,
+                        ascending: rest.isAscending,
+                        limit: rest.limit
+                    ).newestFirst
+                },
+                show: { entries in
+                    let found = try await directory.sight.accounts(
+                        entries.map(\.value),
+                        viewer: call.viewer
+                    )
+                    return entries.compactMap { entry in found[entry.value].map { (entry, $0) } }
+                }
             )
+            var response = Response.json(page.shown)
+            response.link(call, first: page.first, last: page.last, isFull: page.isFull)
             return response
         }
     }

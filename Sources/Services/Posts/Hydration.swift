@@ -8,6 +8,7 @@ import Sharding
 struct Hydration: Sendable {
     let directory: PostDirectory
     let rules: PostRules
+    let way: VisibilityRules.Way
     let marks: ViewerMarks
 
     /// Posts that are gone, or may not be seen, are left out.
@@ -52,25 +53,28 @@ struct Hydration: Sendable {
             accounts[id] = values[key].flatMap { directory.accounts.account(fragment: $0) }
         }
         var entities: [PostID: StatusEntity] = [:]
-        var unreadable: [PostID] = []
+        // What another version has written, comments, and what is for close friends come by the long way.
+        var others: [PostID] = []
         for (key, id) in fragments.posts {
             guard let bytes = values[key] else { continue }
-            guard let fragment = PostCache.read(bytes) else {
-                unreadable.append(id)
+            guard let fragment = PostCache.read(bytes), fragment.post.inReplyTo == nil,
+                fragment.post.visibility != .closeFriends
+            else {
+                others.append(id)
                 continue
             }
-            guard rules.allow(fragment.post), let account = accounts[fragment.post.author] else {
-                continue
-            }
+            guard let account = accounts[fragment.post.author],
+                rules.allow(fragment.post, of: account.state, by: way)
+            else { continue }
             entities[id] = directory.rendering.entity(
                 fragment,
-                account: account,
+                account: account.concealed(by: rules.rules),
+                showsLikes: rules.showsLikes(of: fragment.post),
                 viewer: rules.viewer.map { directory.state(of: fragment.post, for: $0, marks[id]) }
             )
         }
-        guard !unreadable.isEmpty else { return entities }
-        // Another version has written them: they come by the long way.
-        let rest = try await directory.statuses(unreadable, viewer: rules.viewer)
+        guard !others.isEmpty else { return entities }
+        let rest = try await directory.statuses(others, viewer: rules.viewer, by: way)
         return entities.merging(rest) { first, _ in first }
     }
 }

@@ -29,7 +29,8 @@ struct MarkStore: Sendable {
                     SELECT id
                     FROM posts.post
                     WHERE bucket = \(viewer.bucket) AND author = \(viewer)
-                      AND deleted_at IS NULL AND in_reply_to IS NULL AND visibility < 3
+                      AND deleted_at IS NULL AND in_reply_to IS NULL
+                      AND (visibility < 3 OR close_friends)
                     ORDER BY id DESC
                     LIMIT \(limit)
                 )

@@ -21,14 +21,19 @@ struct PostDirectory: PostsClient {
     /// Rendered pages, and with them what has been withdrawn a moment ago; workers have none.
     let pages: PageCache?
 
+    var recent: (any RecentWithdrawals)? { pages?.follower }
+
+    /// Accounts as a viewer may see them.
+    var sight: AccountSight { AccountSight(accounts: accounts, graph: graph, recent: recent) }
+
     // MARK: PostsClient
 
     func statuses(
         _ ids: [PostID],
-        viewer: UserID?
+        viewer: UserID?,
+        by way: VisibilityRules.Way
     ) async throws -> [PostID: StatusEntity] {
-        let fragments = try await visible(fragments(ids), to: viewer)
-        return try await present(fragments, viewer: viewer)
+        try await present(visible(fragments(ids), to: viewer, by: way), viewer: viewer)
     }
 
     func homeStatuses(
@@ -36,13 +41,16 @@ struct PostDirectory: PostsClient {
         viewer: UserID,
         marks: ViewerMarks
     ) async throws -> [PostID: StatusEntity] {
-        let authors = Set(posts.map(\.author))
-        let rules = PostRules(
-            viewer: viewer,
-            standing: ViewerStanding(followed: authors),
-            log: pages?.log
+        // The reader's own rows have chosen them: all are followed, none is hidden.
+        let standing = ViewerStanding(followed: Set(posts.map(\.author)))
+        let rules = VisibilityRules(viewer: viewer, standing: standing, recent: recent)
+        let hydrate = Hydration(
+            directory: self,
+            rules: PostRules(rules: rules),
+            way: .home,
+            marks: marks
         )
-        return try await Hydration(directory: self, rules: rules, marks: marks)(posts)
+        return try await hydrate(posts)
     }
 
     func homeMarks(of viewer: UserID, limit: Int) async throws -> ViewerMarks {
@@ -90,37 +98,92 @@ struct PostDirectory: PostsClient {
         return fragments
     }
 
-    /// Drops what the viewer may not see.
+    /// What the viewer may see of these, each with its author; comments only with the post that they belong to.
+    ///
+    /// Whose author is gone is left out. One question to the viewer's shard, one to the cache for the authors.
     func visible(
         _ fragments: [PostID: PostFragment],
-        to viewer: UserID?
-    ) async throws -> [PostID: PostFragment] {
-        let others = Set(fragments.values.map(\.post.author)).filter { $0 != viewer }.sorted()
-        var standing = ViewerStanding()
-        if let viewer, !others.isEmpty {
-            standing = try await graph.standing(of: viewer, to: others)
+        to viewer: UserID?,
+        by way: VisibilityRules.Way = .address
+    ) async throws -> [PostID: SeenPost] {
+        guard !fragments.isEmpty else { return [:] }
+        let all = try await withTops(fragments)
+        async let accounts = accounts.accounts(Array(Set(all.values.map(\.post.author))))
+        let rules = try await rules(of: viewer, about: all.values.map(\.post))
+        let authors = try await accounts
+        return fragments.compactMapValues { fragment in
+            guard let account = authors[fragment.post.author],
+                rules.allow(fragment.post, of: account.state, by: way),
+                allowsTop(of: fragment.post, in: all, authors, rules)
+            else { return nil }
+            return SeenPost(
+                fragment: fragment,
+                account: account.concealed(by: rules.rules),
+                showsLikes: rules.showsLikes(of: fragment.post)
+            )
         }
-        let rules = PostRules(viewer: viewer, standing: standing, log: pages?.log)
-        return fragments.filter { rules.allow($0.value.post) }
     }
 
-    /// Entities of fragments that the viewer may see; those whose author is gone are left out.
+    /// With the posts that the comments among them belong to.
+    func withTops(_ fragments: [PostID: PostFragment]) async throws -> [PostID: PostFragment] {
+        let tops = Set(fragments.values.compactMap(\.post.top)).filter { fragments[$0] == nil }
+        guard !tops.isEmpty else { return fragments }
+        return fragments.merging(try await self.fragments(tops.sorted())) { first, _ in first }
+    }
+
+    /// Whether the post that a comment belongs to may be seen. A comment outlives a post that is deleted.
+    func allowsTop(
+        of post: Post,
+        in fragments: [PostID: PostFragment],
+        _ authors: [UserID: AccountEntity],
+        _ rules: PostRules
+    ) -> Bool {
+        guard let top = post.top, post.author != rules.viewer, let found = fragments[top] else {
+            return true
+        }
+        guard let author = authors[found.post.author] else { return false }
+        return rules.allow(found.post, of: author.state, by: .address)
+    }
+
+    /// The rules for a viewer and these posts.
+    func rules(of viewer: UserID?, about posts: [Post]) async throws -> PostRules {
+        let others = Set(posts.map(\.author)).filter { $0 != viewer }.sorted()
+        guard let viewer, !others.isEmpty else {
+            return PostRules(rules: VisibilityRules(viewer: viewer, recent: recent))
+        }
+        let authors = posts.filter { $0.visibility == .closeFriends }.map(\.author)
+        async let closeFriendOf = closeFriendships(of: viewer, among: authors)
+        var standing = try await graph.standing(of: viewer, to: others)
+        standing.closeFriendOf = try await closeFriendOf
+        return PostRules(
+            rules: VisibilityRules(viewer: viewer, standing: standing, recent: recent)
+        )
+    }
+
+    /// Nobody is asked where no post is for close friends.
+    func closeFriendships(
+        of viewer: UserID?,
+        among authors: [UserID]
+    ) async throws -> Set<UserID> {
+        let others = Set(authors).filter { $0 != viewer }.sorted()
+        guard let viewer, !others.isEmpty else { return [] }
+        return try await graph.closeFriendships(of: viewer, among: others)
+    }
+
+    /// Entities of posts that the viewer may see.
     func present(
-        _ fragments: [PostID: PostFragment],
+        _ posts: [PostID: SeenPost],
         viewer: UserID?
     ) async throws -> [PostID: StatusEntity] {
-        guard !fragments.isEmpty else { return [:] }
-        let ids = fragments.keys.sorted()
-        async let authors = accounts.accounts(Array(Set(fragments.values.map(\.post.author))))
-        async let marks = marks(on: ids, by: viewer)
-        let (found, known) = try await (authors, marks)
+        guard !posts.isEmpty else { return [:] }
+        let known = try await marks(on: posts.keys.sorted(), by: viewer)
         var entities: [PostID: StatusEntity] = [:]
-        for (id, fragment) in fragments {
-            guard let account = found[fragment.post.author] else { continue }
+        for (id, seen) in posts {
             entities[id] = rendering.entity(
-                fragment,
-                account: account,
-                viewer: viewer.map { state(of: fragment.post, for: $0, known[id]) }
+                seen.fragment,
+                account: seen.account,
+                showsLikes: seen.showsLikes,
+                viewer: viewer.map { state(of: seen.post, for: $0, known[id]) }
             )
         }
         return entities
@@ -149,8 +212,12 @@ struct PostDirectory: PostsClient {
     // MARK: One post
 
     /// The post, if it exists and the viewer may see it.
-    func fragment(_ id: PostID, viewer: UserID?) async throws -> PostFragment? {
-        try await visible(fragments([id]), to: viewer)[id]
+    func fragment(
+        _ id: PostID,
+        viewer: UserID?,
+        by way: VisibilityRules.Way = .address
+    ) async throws -> PostFragment? {
+        try await visible(fragments([id]), to: viewer, by: way)[id]?.fragment
     }
 
     func status(_ id: PostID, viewer: UserID?) async throws -> StatusEntity? {

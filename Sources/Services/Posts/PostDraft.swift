@@ -17,6 +17,7 @@ struct PostDraft: Sendable {
     var sensitive: Bool
     var language: String?
     var media: [MediaID]
+    var hidesLikes: Bool
 
     init(_ input: Input, keeping old: Post? = nil) throws(ServiceError) {
         text = try Self.text(input.string("status") ?? (input.has("status") ? "" : old?.text ?? ""))
@@ -24,6 +25,7 @@ struct PostDraft: Sendable {
         sensitive = input.bool("sensitive") ?? old?.sensitive ?? false
         language = Self.language(input.string("language")) ?? old?.language
         rich = RichText(text)
+        hidesLikes = input.bool("hide_likes") ?? old?.hidesLikes ?? false
         media = input.has("media_ids") ? try Self.media(input) : old?.media ?? []
         for name in ["poll", "scheduled_at", "quoted_status_id"] where Self.isAsked(input[name]) {
             throw .invalid("\(name) is not supported by this server")

@@ -39,6 +39,10 @@ struct PostFragment: Sendable, JSONEncodable {
             json.field("names", post.mentions.map(\.username))
             json.field("parent", post.inReplyTo?.rawValue)
             json.field("parent_author", post.inReplyToAuthor?.rawValue)
+            json.field("root", post.root?.rawValue)
+            json.field("root_author", post.rootAuthor?.rawValue)
+            json.field("held", post.isHeld)
+            json.field("hides_likes", post.hidesLikes)
             json.field("application", post.application?.name)
             json.field("website", post.application?.website)
             json.field("created", post.createdAt.microseconds)
@@ -65,6 +69,7 @@ struct PostFragment: Sendable, JSONEncodable {
             let names = fields["names"]?.array?.compactMap(\.string),
             let created = fields["created"]?.int64, let pinned = fields["pinned"]?.bool,
             let likes = fields["likes"]?.int, let replies = fields["replies"]?.int,
+            let held = fields["held"]?.bool, let hidesLikes = fields["hides_likes"]?.bool,
             let reblogs = fields["reblogs"]?.int, let content = fields["content"]?.string,
             let tags = fields["tags"]?.array?.compactMap(\.string),
             let attachments = fields["attachments"]?.array?.compactMap(MediaAttachmentEntity.init)
@@ -83,12 +88,16 @@ struct PostFragment: Sendable, JSONEncodable {
             },
             inReplyTo: fields["parent"]?.int64.map { PostID(rawValue: $0) },
             inReplyToAuthor: fields["parent_author"]?.int64.map { UserID(rawValue: $0) },
+            root: fields["root"]?.int64.map { PostID(rawValue: $0) },
+            rootAuthor: fields["root_author"]?.int64.map { UserID(rawValue: $0) },
             application: fields["application"]?.string.map {
                 StatusEntity.Client(name: $0, website: fields["website"]?.string)
             },
             createdAt: Timestamp(microseconds: created),
             editedAt: fields["edited"]?.int64.map { Timestamp(microseconds: $0) },
-            isPinned: pinned
+            isPinned: pinned,
+            isHeld: held,
+            hidesLikes: hidesLikes
         )
         counts = PostCounts(favourites: likes, replies: replies, reblogs: reblogs)
         self.content = content
@@ -135,6 +144,7 @@ struct PostRendering: Sendable {
     func entity(
         _ fragment: PostFragment,
         account: AccountEntity,
+        showsLikes: Bool,
         viewer: StatusEntity.ViewerState?
     ) -> StatusEntity {
         let post = fragment.post
@@ -163,7 +173,8 @@ struct PostRendering: Sendable {
             application: post.application,
             repliesCount: fragment.counts.replies,
             reblogsCount: fragment.counts.reblogs,
-            favouritesCount: fragment.counts.favourites,
+            favouritesCount: showsLikes ? fragment.counts.favourites : 0,
+            likesHidden: post.hidesLikes,
             viewer: viewer
         )
     }

@@ -1,30 +1,25 @@
 import Contracts
-import Pages
-import Sharding
 
-/// Who may see a post: the same answer for every way that leads to it.
+/// The rules for the posts of one answer; they themselves are ``VisibilityRules``, the same for every service.
 struct PostRules: Sendable {
-    let viewer: UserID?
-    let standing: ViewerStanding
-    /// What is known to be gone, whatever a cache or a mirror still says.
-    let log: WithdrawnLog?
+    let rules: VisibilityRules
 
-    func allow(_ post: Post) -> Bool {
-        if isGone(post.id, by: post.author) { return false }
-        guard let viewer else { return post.visibility.isOpen }
-        if post.author == viewer { return true }
-        if standing.blocked.contains(post.author)
-            || log?.areBlocked(viewer.rawValue, post.author.rawValue) == true
-        {
-            return false
-        }
-        if post.visibility.isOpen || post.mentions.contains(where: { $0.user == viewer }) {
-            return true
-        }
-        return post.visibility == .private && standing.followed.contains(post.author)
+    var viewer: UserID? { rules.viewer }
+
+    func allow(_ post: Post, of author: OwnerState, by way: VisibilityRules.Way) -> Bool {
+        rules.allow(post.facts(for: viewer), of: author, by: way)
     }
 
-    private func isGone(_ post: PostID, by author: UserID) -> Bool {
-        log?.isGone(post.rawValue, by: author.rawValue) ?? false
+    func showsLikes(of post: Post) -> Bool {
+        rules.allowLikes(of: post.author, hidden: post.hidesLikes)
     }
+}
+
+/// A post that the viewer may see, with its author's account as the viewer may see it.
+struct SeenPost: Sendable {
+    let fragment: PostFragment
+    let account: AccountEntity
+    let showsLikes: Bool
+
+    var post: Post { fragment.post }
 }

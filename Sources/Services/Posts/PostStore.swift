@@ -11,9 +11,10 @@ struct PostStore: Sendable {
 
     /// What ``CountedPost`` reads, of a post named `p`.
     static let columns: SQL = """
-        p.id, p.author, p.text, p.spoiler_text, p.sensitive, p.language, p.visibility, p.media,
-        p.mentions, p.mention_names, p.in_reply_to, p.in_reply_to_author, p.application_name,
-        p.application_website, p.created_at, p.edited_at, p.pinned_at IS NOT NULL,
+        p.id, p.author, p.text, p.spoiler_text, p.sensitive, p.language, p.visibility,
+        p.close_friends, p.media, p.mentions, p.mention_names, p.in_reply_to, p.in_reply_to_author,
+        p.root, p.root_author, p.application_name, p.application_website, p.created_at, p.edited_at,
+        p.pinned_at IS NOT NULL, p.held, p.hides_likes,
         counts.likes, counts.replies, counts.reblogs
         """
 
@@ -75,7 +76,8 @@ struct PostStore: Sendable {
                 SELECT p.id, p.author
                 FROM posts.post AS p
                 WHERE p.bucket = a.bucket AND p.author = a.author
-                  AND p.deleted_at IS NULL AND p.in_reply_to IS NULL AND p.visibility < 3
+                  AND p.deleted_at IS NULL AND p.in_reply_to IS NULL
+                  AND (p.visibility < 3 OR p.close_friends)
                   AND p.id > \(after?.rawValue ?? 0) AND p.id < \(before?.rawValue ?? .max)
                 ORDER BY p.id DESC
                 LIMIT \(limit)
@@ -93,8 +95,12 @@ struct PostStore: Sendable {
         var onlyMedia = false
         var excludeReplies = false
         var onlyPinned = false
-        /// The codes of what the viewer may see.
-        var visibilities: [Int16]
+        /// What the viewer may see.
+        var audiences: Set<Visibility>
+
+        var codes: [Int16] {
+            audiences.filter { $0 != .closeFriends }.map(\.code).sorted()
+        }
     }
 
     func ids(
@@ -111,7 +117,9 @@ struct PostStore: Sendable {
             FROM posts.post AS p
             WHERE p.bucket = \(author.bucket) AND p.author = \(author) AND p.deleted_at IS NULL
               AND p.id > \(lower) AND p.id < \(upper)
-              AND p.visibility = ANY (\(filter.visibilities)::smallint[])
+              AND CASE WHEN p.close_friends
+                  THEN \(filter.audiences.contains(.closeFriends))::boolean
+                  ELSE p.visibility = ANY (\(filter.codes)::smallint[]) END
               AND (NOT \(filter.onlyMedia)::boolean OR cardinality(p.media) > 0)
               AND (NOT \(filter.excludeReplies)::boolean OR p.in_reply_to IS NULL)
               AND (NOT \(filter.onlyPinned)::boolean OR p.pinned_at IS NOT NULL)
@@ -167,15 +175,16 @@ struct PostStore: Sendable {
     static func insert(_ post: Post) -> SQL {
         """
         INSERT INTO posts.post (
-            bucket, id, author, text, spoiler_text, sensitive, language, visibility, media,
-            mentions, mention_names, in_reply_to, in_reply_to_author, application_name,
-            application_website, created_at
+            bucket, id, author, text, spoiler_text, sensitive, language, visibility, close_friends,
+            media, mentions, mention_names, in_reply_to, in_reply_to_author, root, root_author,
+            held, hides_likes, application_name, application_website, created_at
         ) VALUES (
             \(post.id.bucket), \(post.id), \(post.author), \(post.text), \(post.spoilerText),
-            \(post.sensitive), \(post.language), \(post.visibility.code), \(post.media),
-            \(post.mentions.map(\.user)), \(post.mentions.map(\.username)), \(post.inReplyTo),
-            \(post.inReplyToAuthor), \(post.application?.name), \(post.application?.website),
-            \(post.createdAt)
+            \(post.sensitive), \(post.language), \(post.visibility.code),
+            \(post.visibility == .closeFriends), \(post.media), \(post.mentions.map(\.user)),
+            \(post.mentions.map(\.username)), \(post.inReplyTo), \(post.inReplyToAuthor),
+            \(post.root), \(post.rootAuthor), \(post.isHeld), \(post.hidesLikes), \(post.application?.name),
+            \(post.application?.website), \(post.createdAt)
         )
         """
     }
@@ -214,7 +223,8 @@ struct PostStore: Sendable {
         SET text = \(post.text), spoiler_text = \(post.spoilerText),
             sensitive = \(post.sensitive), language = \(post.language), media = \(post.media),
             mentions = \(post.mentions.map(\.user)),
-            mention_names = \(post.mentions.map(\.username)), edited_at = \(post.editedAt)
+            mention_names = \(post.mentions.map(\.username)), hides_likes = \(post.hidesLikes),
+            edited_at = \(post.editedAt)
         WHERE bucket = \(post.id.bucket) AND id = \(post.id) AND author = \(post.author)
           AND deleted_at IS NULL
         RETURNING id
@@ -229,21 +239,18 @@ struct PostStore: Sendable {
                 SET deleted_at = now(), pinned_at = NULL
                 WHERE bucket = \(post.id.bucket) AND id = \(post.id) AND author = \(post.author)
                   AND deleted_at IS NULL
-                RETURNING id
+                RETURNING id, visibility < 2 AND NOT held AS was_counted
             ), detached AS (
                 DELETE FROM posts.attachment
                 WHERE bucket = \(post.id.bucket) AND post IN (SELECT id FROM gone)
+            ), uncounted AS (
+                SELECT id FROM gone WHERE was_counted
+            ), counted AS (
+                \(fragment: Counters.append(
+                    subject: post.author, kind: CounterKind.statuses, amount: -1,
+                    forEach: "uncounted"))
             )
             """
-        if post.visibility != .direct {
-            statement += """
-                , counted AS (
-                    \(fragment: Counters.append(
-                        subject: post.author, kind: CounterKind.statuses, amount: -1,
-                        forEach: "gone"))
-                )
-                """
-        }
         for (index, effect) in effects.enumerated() {
             statement += """
                 , effect\(unsafe: String(index)) AS (\(fragment: effect.enqueue(whenAny: "gone")))

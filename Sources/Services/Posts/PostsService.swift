@@ -12,7 +12,7 @@ import ServiceKit
 /// belongs to others (feeds, the actor's own lists, the parent's list of answers) follows by effects. Read
 /// ``PublishPost`` for the write and ``PostDirectory`` for the read.
 package struct PostsService: Service {
-    package static let schema = SchemaRequirement(module: "Posts", number: 4)
+    package static let schema = SchemaRequirement(module: "Posts", number: 5)
 
     let directory: PostDirectory
     let replies: ReplyStore
@@ -58,12 +58,14 @@ package struct PostsService: Service {
             + FavouriteRoutes(directory: directory, refresh: refresh).endpoints
             + StatusListRoutes(directory: directory, serving: serving).endpoints
             + InsightRoutes(directory: directory).endpoints
+            + HeldComments(directory: directory).endpoints
     }
 
     package var effects: [any EffectHandler] {
         [
             MirrorFavourite(favourites: directory.favourites),
             NoteReply(replies: replies, cache: directory.cache),
+            NoteHeldComment(database: database), ReleaseComment(directory: directory),
             ForgetAuthor(directory: directory),
         ]
     }

@@ -31,9 +31,11 @@ struct PublishPost: Sendable {
         async let mentions = MentionLookup(accounts: directory.accounts).mentions(in: draft.rich)
         async let photos = photos(draft.media, of: author)
         async let account = directory.accounts.accounts([author])
+        async let held = mustWait(author, under: parent)
         let (newID, found, attachments) = try await (id, mentions, photos)
         guard var account = try await account[author] else { throw ServiceError.unauthorized }
-        if visibility != .direct {
+        let isHeld = try await held
+        if visibility.isOpen, !isHeld {
             account.statusesCount += 1
             account.lastStatusAt = newID.createdAt
         }
@@ -50,8 +52,12 @@ struct PublishPost: Sendable {
             mentions: found,
             inReplyTo: parent?.id,
             inReplyToAuthor: parent?.author,
+            root: parent.map { $0.root ?? $0.id },
+            rootAuthor: parent.map { $0.rootAuthor ?? $0.author },
             application: call.authentication?.application,
-            createdAt: newID.createdAt
+            createdAt: newID.createdAt,
+            isHeld: isHeld,
+            hidesLikes: draft.hidesLikes
         )
         let fragment = PostFragment(
             CountedPost(post: post),
@@ -61,11 +67,16 @@ struct PublishPost: Sendable {
         let entity = directory.rendering.entity(
             fragment,
             account: account,
+            showsLikes: true,
             viewer: StatusEntity.ViewerState(pinned: false)
         )
         return OnceWrite(
             response: .json(entity),
-            statements: Self.statements(for: post, trace: call.request.traceparent)
+            statements: Self.statements(
+                for: post,
+                isOpen: !account.locked,
+                trace: call.request.traceparent
+            )
         )
     }
 
@@ -91,6 +102,15 @@ struct PublishPost: Sendable {
         return parent.post
     }
 
+    /// Whether a comment waits until the owner of the post lets it through: the owner restricts the author, or it
+    /// answers one that waits.
+    private func mustWait(_ author: UserID, under parent: Post?) async throws -> Bool {
+        guard let parent else { return false }
+        if parent.isHeld { return true }
+        let host = parent.rootAuthor ?? parent.author
+        return host == author ? false : try await directory.graph.restricts(host, author)
+    }
+
     private func photos(
         _ ids: [MediaID],
         of author: UserID
@@ -105,7 +125,8 @@ struct PublishPost: Sendable {
         return photos
     }
 
-    static func statements(for post: Post, trace: String?) -> [SQL] {
+    /// `isOpen` says that the author's open posts are for everybody.
+    static func statements(for post: Post, isOpen: Bool, trace: String?) -> [SQL] {
         var statements = [PostStore.insert(post)]
         if !post.media.isEmpty {
             statements.append(PostStore.attach(post.media, to: post.id))
@@ -128,7 +149,18 @@ struct PublishPost: Sendable {
                 ).enqueue
             )
         }
-        if let reply = Self.reply(post, active: true) {
+        if post.isHeld {
+            if let held = HeldEffect(post, waits: true) {
+                statements.append(
+                    Effect(
+                        EffectKinds.postsHeld,
+                        owner: post.id,
+                        payload: held,
+                        traceparent: trace
+                    ).enqueue
+                )
+            }
+        } else if let reply = Self.reply(post, active: true, isOpen: isOpen) {
             statements.append(
                 Effect(
                     EffectKinds.postsReply,
@@ -138,7 +170,7 @@ struct PublishPost: Sendable {
                 ).enqueue
             )
         }
-        if post.visibility != .direct {
+        if post.isCounted {
             statements.append(
                 Counters.append(subject: post.author, kind: CounterKind.statuses, amount: 1)
             )
@@ -146,13 +178,13 @@ struct PublishPost: Sendable {
         return statements
     }
 
-    static func reply(_ post: Post, active: Bool) -> ReplyEffect? {
+    static func reply(_ post: Post, active: Bool, isOpen: Bool = true) -> ReplyEffect? {
         post.inReplyTo.map {
             ReplyEffect(
                 parent: $0,
                 reply: post.id,
                 author: post.author,
-                isCounted: post.isCounted,
+                isCounted: post.visibility.isOpen && isOpen,
                 active: active
             )
         }

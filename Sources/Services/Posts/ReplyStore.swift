@@ -48,6 +48,26 @@ struct ReplyStore: Sendable {
         )
     }
 
+    /// Answers that wait for the host's approval, from the host's shard.
+    func heldReplies(
+        of host: UserID,
+        to parents: [PostID],
+        limit: Int
+    ) async throws(DatabaseError) -> [ReplyRow] {
+        guard !parents.isEmpty else { return [] }
+        return try await database.rows(
+            """
+            SELECT parent, comment
+            FROM posts.held_comment
+            WHERE bucket = \(host.bucket) AND host = \(host) AND state = 1
+              AND parent = ANY (\(parents)::bigint[])
+            ORDER BY comment
+            LIMIT \(limit)
+            """,
+            on: host
+        )
+    }
+
     /// Notes an answer, or its end, and counts it; whatever has been noted under a newer version stays.
     func note(_ reply: ReplyEffect) async throws(DatabaseError) {
         let version: Int16 = reply.active ? 1 : 2

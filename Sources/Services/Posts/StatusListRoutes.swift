@@ -47,51 +47,64 @@ struct StatusListRoutes: Sendable {
         _ request: PageRequest,
         _ call: Call
     ) async throws -> PageContents {
-        async let account = directory.accounts.account(author)
+        async let found = directory.accounts.account(author)
         let rules = try await rules(for: author, call.viewer)
-        guard try await account != nil else { throw ServiceError.notFound }
+        guard let account = try await found, rules.rules.allowAccount(author, account.state) else {
+            throw ServiceError.notFound
+        }
         let filter = PostStore.AuthorFilter(
             onlyMedia: call.input.bool("only_media") ?? false,
             excludeReplies: call.input.bool("exclude_replies") ?? false,
             onlyPinned: call.input.bool("pinned") ?? false,
-            visibilities: visibilities(of: author, rules)
+            audiences: rules.rules.audiences(of: author, account.state)
         )
-        let ids = try await directory.store.ids(
-            of: author,
-            filter: filter,
-            lower: request.lower,
-            upper: request.upper,
-            ascending: request.isAscending,
-            limit: request.limit
-        ).sorted(by: >)
-        let hydrate = Hydration(directory: directory, rules: rules, marks: ViewerMarks())
-        let found = try await hydrate(ids.map { PostReference(id: $0, author: author) })
-        var shown = ids.compactMap { found[$0] }
-        if let tag = call.input.string("tagged")?.lowercased() {
-            shown.removeAll { !$0.tags.contains { $0.name == tag } }
-        }
+        let tag = call.input.string("tagged")?.lowercased()
+        let hydrate = Hydration(
+            directory: directory,
+            rules: rules,
+            way: .profile,
+            marks: ViewerMarks()
+        )
+        let page = try await FilledPage<StatusEntity>(
+            request,
+            cursor: { (post: PostID) in post.rawValue },
+            read: { rest in
+                guard !filter.audiences.isEmpty else { return [] }
+                return try await directory.store.ids(
+                    of: author,
+                    filter: filter,
+                    lower: rest.lower,
+                    upper: rest.upper,
+                    ascending: rest.isAscending,
+                    limit: rest.limit
+                ).sorted(by: >)
+            },
+            show: { ids in
+                let shown = try await hydrate(ids.map { PostReference(id: $0, author: author) })
+                return ids.compactMap { id in
+                    guard let status = shown[id], status.has(tag: tag) else { return nil }
+                    return (id, status)
+                }
+            }
+        )
         return PageContents(
-            showing: shown,
-            first: ids.first?.rawValue,
-            last: ids.last?.rawValue,
-            isFull: ids.count == request.limit
+            showing: page.shown,
+            first: page.first,
+            last: page.last,
+            isFull: page.isFull
         )
     }
 
     private func rules(for author: UserID, _ viewer: UserID?) async throws -> PostRules {
-        var standing = ViewerStanding()
-        if let viewer, viewer != author {
-            standing = try await directory.graph.standing(of: viewer, to: [author])
+        guard let viewer, viewer != author else {
+            return PostRules(rules: VisibilityRules(viewer: viewer, recent: directory.recent))
         }
-        return PostRules(viewer: viewer, standing: standing, log: directory.pages?.log)
-    }
-
-    /// What the viewer may find in a list of the author's posts; direct ones stand in no list of others.
-    private func visibilities(of author: UserID, _ rules: PostRules) -> [Int16] {
-        let open: [Visibility] = [.public, .unlisted]
-        if rules.viewer == author { return Visibility.allCases.map(\.code) }
-        let follows = rules.standing.followed.contains(author)
-        return (follows ? open + [.private] : open).map(\.code)
+        async let closeFriendOf = directory.closeFriendships(of: viewer, among: [author])
+        var standing = try await directory.graph.standing(of: viewer, to: [author])
+        standing.closeFriendOf = try await closeFriendOf
+        return PostRules(
+            rules: VisibilityRules(viewer: viewer, standing: standing, recent: directory.recent)
+        )
     }
 
     private var favourites: Endpoint {
@@ -105,15 +118,16 @@ struct StatusListRoutes: Sendable {
             inputs: Parameter.paging,
             output: .list("Status")
         ) { call in
-            let page = try PageRequest(call.input)
-            let entries = try await directory.favourites.favourites(
-                of: call.user(),
-                lower: page.lower,
-                upper: page.upper,
-                ascending: page.isAscending,
-                limit: page.limit
-            ).newestFirst
-            return try await show(entries.map { ($0.cursor, $0.value) }, call, page)
+            let user = try call.user()
+            return try await answer(call) { page in
+                try await directory.favourites.favourites(
+                    of: user,
+                    lower: page.lower,
+                    upper: page.upper,
+                    ascending: page.isAscending,
+                    limit: page.limit
+                ).newestFirst
+            }
         }
     }
 
@@ -128,33 +142,43 @@ struct StatusListRoutes: Sendable {
             inputs: Parameter.paging,
             output: .list("Status")
         ) { call in
-            let page = try PageRequest(call.input)
-            let entries = try await directory.bookmarks.bookmarks(
-                of: call.user(),
-                lower: page.lower,
-                upper: page.upper,
-                ascending: page.isAscending,
-                limit: page.limit
-            ).newestFirst
-            return try await show(entries.map { ($0.cursor, $0.value) }, call, page)
+            let user = try call.user()
+            return try await answer(call) { page in
+                try await directory.bookmarks.bookmarks(
+                    of: user,
+                    lower: page.lower,
+                    upper: page.upper,
+                    ascending: page.isAscending,
+                    limit: page.limit
+                ).newestFirst
+            }
         }
     }
 
-    /// Hydrates a page; its links follow the list itself, whatever of it is shown.
-    private func show(
-        _ entries: [(cursor: Int64, post: PostID)],
+    /// A page of those posts of a list that may be seen.
+    private func answer(
         _ call: Call,
-        _ page: PageRequest
+        read: (PageRequest) async throws -> [ListEntry<PostID>]
     ) async throws -> Response {
-        let found = try await directory.statuses(entries.map(\.post), viewer: call.viewer)
-        var response = Response.json(entries.compactMap { found[$0.post] })
-        response.link(
-            call,
-            first: entries.first?.cursor,
-            last: entries.last?.cursor,
-            isFull: entries.count == page.limit
+        let page = try await FilledPage<StatusEntity>(
+            try PageRequest(call.input),
+            cursor: { (entry: ListEntry<PostID>) in entry.cursor },
+            read: read,
+            show: { entries in
+                let found = try await directory.statuses(entries.map(\.value), viewer: call.viewer)
+                return entries.compactMap { entry in found[entry.value].map { (entry, $0) } }
+            }
         )
+        var response = Response.json(page.shown)
+        response.link(call, first: page.first, last: page.last, isFull: page.isFull)
         return response
+    }
+}
+
+extension StatusEntity {
+    /// Whether it has the hashtag, or none is asked for.
+    fileprivate func has(tag: String?) -> Bool {
+        tag.map { tag in tags.contains { $0.name == tag } } ?? true
     }
 }
 

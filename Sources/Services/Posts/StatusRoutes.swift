@@ -18,6 +18,7 @@ struct StatusRoutes: Sendable {
         Parameter("spoiler_text", .string, "A warning shown before the text."),
         Parameter("language", .string, "The text's language, as ISO 639 writes it."),
         Parameter("media_attributes", .object, "Descriptions and focal points by photo."),
+        Parameter("hide_likes", .boolean, "Whether nobody else sees who likes it, and how many."),
     ]
 
     var endpoints: [Endpoint] { writing + reading }

@@ -52,7 +52,11 @@ package struct SearchService: Sendable {
         let kind = call.input.string("type")
         var found = SearchEntity(accounts: [], statuses: [], hashtags: [])
         if kind == nil || kind == "accounts" {
-            let accounts = try await accounts.search(query, limit: limit + offset)
+            let accounts = try await accounts.search(
+                query,
+                limit: limit + offset,
+                viewer: call.viewer
+            )
             found.accounts = Array(accounts.dropFirst(offset))
         }
         if kind == nil || kind == "statuses", offset == 0, let id = post(named: query) {

@@ -16,7 +16,8 @@ package final class PageCache: @unchecked Sendable {
 
     private let loop: EventLoop
     private let cache: any CacheClient
-    private let follower: WithdrawnFollower
+    /// Knows what is gone, for those who render.
+    package let follower: WithdrawnFollower
     private let lifetime: Duration
     private let instruments: PageInstruments
 
@@ -36,7 +37,6 @@ package final class PageCache: @unchecked Sendable {
         instruments = PageInstruments(metrics)
     }
 
-    /// What is known to be gone, for those who render.
     package var log: WithdrawnLog { follower.log }
 
     /// Whether rendered pages may be served at the moment.

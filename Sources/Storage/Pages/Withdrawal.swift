@@ -16,6 +16,10 @@ package enum Withdrawal: Sendable, Hashable {
     case changed(post: Int64)
     /// An author has published whose posts are merged when a feed is read.
     case published(author: Int64)
+    /// Fewer may see what the author posts: the account has gone private.
+    case narrowed(author: Int64)
+    /// What a ``narrowed(author:)`` said is over.
+    case widened(author: Int64)
 
     /// Nil for a kind that a newer version writes.
     package init?(kind: Int64, subject: Int64, other: Int64) {
@@ -27,6 +31,8 @@ package enum Withdrawal: Sendable, Hashable {
         case 5: self = .unblock(subject, other)
         case 6: self = .changed(post: subject)
         case 7: self = .published(author: subject)
+        case 8: self = .narrowed(author: subject)
+        case 9: self = .widened(author: subject)
         default: return nil
         }
     }

@@ -15,7 +15,7 @@ package final class WithdrawnFollower: @unchecked Sendable {
     private let loop: EventLoop
     private let database: Database
     private let limits: WithdrawnLog.Limits
-    private(set) var log: WithdrawnLog
+    package private(set) var log: WithdrawnLog
     private var asked: Set<ShardID> = []
     private var timer: LoopTimer?
     private var isStopped = false

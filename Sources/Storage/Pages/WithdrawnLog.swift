@@ -77,6 +77,9 @@ package struct WithdrawnLog: Sendable {
     private var authors: [Int64: Int] = [:]
     private var pairs: [Pair: Int] = [:]
     private var blocks: [Pair: Bool] = [:]
+    /// Authors whose audience has changed, and which of them have gone private.
+    private var turned: [Int64: Int] = [:]
+    private var narrowed: [Int64: Bool] = [:]
     /// The newest transaction on each shard by which a page is out of date.
     private var changes: [Int64: [Int: Int64]] = [:]
     private var publications: [Int64: [Int: Int64]] = [:]
@@ -173,6 +176,12 @@ package struct WithdrawnLog: Sendable {
                 pairs[pair, default: 0] += 1
                 blocks[pair] = false
             }
+        case .narrowed(let author):
+            turned[author, default: 0] += 1
+            narrowed[author] = true
+        case .widened(let author):
+            turned[author, default: 0] += 1
+            narrowed[author] = false
         case .changed(let post):
             changes[post, default: [:]][index] = max(
                 row.transaction,
@@ -196,6 +205,9 @@ package struct WithdrawnLog: Sendable {
                 pairs.release(pair)
                 if pairs[pair] == nil { blocks[pair] = nil }
             }
+        case .narrowed(let author), .widened(let author):
+            turned.release(author)
+            if turned[author] == nil { narrowed[author] = nil }
         case .changed(let post):
             changes.release(post, of: index, row.transaction)
         case .published(let author):
@@ -241,7 +253,7 @@ package struct WithdrawnLog: Sendable {
     }
 
     private func names(_ page: borrowing PageFacts) -> Refusal? {
-        if !posts.isEmpty || !authors.isEmpty || !pairs.isEmpty {
+        if !posts.isEmpty || !authors.isEmpty || !pairs.isEmpty || !turned.isEmpty {
             for reference in page.posts
             where isWithdrawn(reference.post, by: reference.author, for: page.viewer) {
                 return .withdrawn
@@ -260,7 +272,7 @@ package struct WithdrawnLog: Sendable {
     }
 
     private func isWithdrawn(_ post: Int64, by author: Int64, for viewer: Int64?) -> Bool {
-        if posts[post] != nil || authors[author] != nil { return true }
+        if isGone(post, by: author) || turned[author] != nil { return true }
         guard let viewer, !pairs.isEmpty else { return false }
         return pairs[Pair(viewer: viewer, author: author)] != nil
     }
@@ -271,8 +283,13 @@ package struct WithdrawnLog: Sendable {
 
     /// Whether a post is known to be gone, whatever a cache still holds of it.
     package func isGone(_ post: Int64, by author: Int64) -> Bool {
-        posts[post] != nil || authors[author] != nil
+        posts[post] != nil || isGone(author: author)
     }
+
+    package func isGone(author: Int64) -> Bool { authors[author] != nil }
+
+    /// Whether an account is known to have gone private, although a cached copy may not say so.
+    package func isPrivate(_ account: Int64) -> Bool { narrowed[account] == true }
 
     /// Whether the two are known to be blocked from each other before the viewer's shard may have heard of it.
     package func areBlocked(_ viewer: Int64, _ author: Int64) -> Bool {

@@ -29,6 +29,8 @@ final class AccountsWorld: @unchecked Sendable {
     let security: AccountsSecurity
     private let server: ServiceServer
     let workers: Database
+    /// Who has what to do with whom, as tests say it.
+    let standing = Standings()
     private let runner: JobRunner
 
     /// Runs `body` in a world of its own.
@@ -40,7 +42,7 @@ final class AccountsWorld: @unchecked Sendable {
         effects: Bool = true,
         _ body: @escaping @Sendable (AccountsWorld) async throws -> Void
     ) async throws {
-        let modules = ["Jobs", "Counters", "Accounts", "Posts"]
+        let modules = ["Jobs", "Counters", "Accounts", "Graph", "Posts"]
         let shards = [
             try await TestShard.make(id: "s1", modules: modules),
             try await TestShard.make(id: "s2", modules: modules),
@@ -96,6 +98,8 @@ final class AccountsWorld: @unchecked Sendable {
             database: database,
             cache: cache,
             images: PictureShelf(),
+            graph: standing,
+            recent: nil,
             security: security,
             settings: settings,
             publicURL: Self.publicURL
@@ -293,6 +297,32 @@ final class AccountsWorld: @unchecked Sendable {
         }
         Issue.record("\(sql) gave \(last) and not \(expected)")
     }
+}
+
+/// Answers for Graph from memory.
+final class Standings: GraphClient, @unchecked Sendable {
+    // @unchecked: touched on the world's loop only.
+    var known: [UserID: ViewerStanding] = [:]
+
+    func relationships(
+        of viewer: UserID,
+        to ids: [UserID]
+    ) async throws -> [RelationshipEntity] { ids.map { RelationshipEntity(id: $0) } }
+
+    func followed(by user: UserID, among targets: [UserID]) async throws -> Set<UserID> {
+        known[user]?.followed.intersection(targets) ?? []
+    }
+
+    func standing(of viewer: UserID, to others: [UserID]) async throws -> ViewerStanding {
+        known[viewer] ?? ViewerStanding()
+    }
+
+    func closeFriendships(
+        of viewer: UserID,
+        among authors: [UserID]
+    ) async throws -> Set<UserID> { [] }
+
+    func restricts(_ user: UserID, _ other: UserID) async throws -> Bool { false }
 }
 
 /// Keeps no picture and names an address for each.

@@ -57,7 +57,7 @@ final class FeedWorld: @unchecked Sendable {
     ) async throws {
         let cluster = try await TestCluster.make(
             shards: shards,
-            modules: ["Counters", "Jobs", "Graph", "Feed"]
+            modules: ["Counters", "Jobs", "Accounts", "Graph", "Feed"]
         )
         try await cluster.run { app, worker in
             let world = FeedWorld(
@@ -92,8 +92,8 @@ final class FeedWorld: @unchecked Sendable {
     }
 
     func follow(_ target: UserID, by user: UserID) async throws {
-        let seen = try await graph.blockVersion(of: user, by: target)
-        _ = try await graph.follow(target, by: user, blockSeen: seen, traceparent: nil)
+        let terms = try await graph.terms(of: user, for: target)
+        _ = try await graph.follow(target, by: user, on: terms, traceparent: nil)
     }
 
     func unfollow(_ target: UserID, by user: UserID) async throws {
@@ -129,7 +129,7 @@ final class FeedWorld: @unchecked Sendable {
             let runner = JobRunner(
                 loop: worker.loop,
                 database: worker,
-                handlers: GraphService.effects(database: worker, drop: nil)
+                handlers: [Untold()] + GraphService.effects(database: worker, drop: nil)
                     + FeedService.effects(
                         database: worker,
                         posts: posts,
@@ -194,6 +194,13 @@ final class FeedWorld: @unchecked Sendable {
     }
 }
 
+/// Notifications, which nobody waits for here.
+private struct Untold: EffectHandler {
+    let kind = EffectKinds.notify
+
+    func handle(_ effect: ClaimedEffect) async throws {}
+}
+
 /// Posts as Posts would answer for them.
 final class MemoryPosts: PostsClient {
     private struct State {
@@ -248,7 +255,11 @@ final class MemoryPosts: PostsClient {
 
     func homeMarks(of viewer: UserID, limit: Int) async throws -> ViewerMarks { ViewerMarks() }
 
-    func statuses(_ ids: [PostID], viewer: UserID?) async throws -> [PostID: StatusEntity] {
+    func statuses(
+        _ ids: [PostID],
+        viewer: UserID?,
+        by way: VisibilityRules.Way
+    ) async throws -> [PostID: StatusEntity] {
         state.withLock { state in
             var found: [PostID: StatusEntity] = [:]
             for id in ids where !state.deleted.contains(id) {

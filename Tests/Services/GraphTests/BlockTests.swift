@@ -45,7 +45,7 @@ struct BlockTests {
             _ = try await world.store.block(ben, by: ann, traceparent: nil)
 
             let own = try await world.follow(ben, by: ann)
-            let seen = try await world.store.blockVersion(of: ben, by: ann)
+            let seen = try await world.store.terms(of: ben, for: ann).blockSeen
 
             #expect(!own.following)
             #expect(BlockVersion.stands(seen))
@@ -56,12 +56,12 @@ struct BlockTests {
         try await GraphWorld.run { world in
             let ann = world.aUser(0), ben = world.aUser(1)
             // Ben asked before the block, and his write came after it.
-            let seen = try await world.store.blockVersion(of: ben, by: ann)
+            let terms = try await world.store.terms(of: ben, for: ann)
             _ = try await world.store.block(ben, by: ann, traceparent: nil)
             let follow = try await world.store.follow(
                 ann,
                 by: ben,
-                blockSeen: seen,
+                on: terms,
                 traceparent: nil
             )
 

@@ -92,7 +92,7 @@ struct FollowTests {
             }
 
             let count = try await world.count(.followers, of: ben)
-            let backfills = try await world.takeEffects()
+            let backfills = try await world.takeEffects().filter { $0.kind != EffectKinds.notify }
             #expect(count == 1)
             #expect(backfills.count == 1)
         }

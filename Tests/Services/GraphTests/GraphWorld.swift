@@ -17,7 +17,10 @@ struct GraphWorld: Sendable {
     static func run(
         _ body: @escaping @Sendable (GraphWorld) async throws -> Void
     ) async throws {
-        let cluster = try await TestCluster.make(shards: 2, modules: ["Counters", "Jobs", "Graph"])
+        let cluster = try await TestCluster.make(
+            shards: 2,
+            modules: ["Counters", "Jobs", "Accounts", "Graph"]
+        )
         try await cluster.run { app, worker in
             try await body(GraphWorld(cluster: cluster, app: app, worker: worker))
         }
@@ -74,14 +77,14 @@ struct GraphWorld: Sendable {
     func settle() async throws -> [String] {
         var others: [String] = []
         while case let effects = try await takeEffects(), !effects.isEmpty {
-            others += try await perform(effects).map(\.kind)
+            others += try await perform(effects).map(\.kind).filter { $0 != EffectKinds.notify }
         }
         return others
     }
 
     func follow(_ target: UserID, by user: UserID) async throws -> RelationshipEntity {
-        let seen = try await store.blockVersion(of: user, by: target)
-        return try await store.follow(target, by: user, blockSeen: seen, traceparent: nil)
+        let terms = try await store.terms(of: user, for: target)
+        return try await store.follow(target, by: user, on: terms, traceparent: nil)
     }
 
     func unfollow(_ target: UserID, by user: UserID) async throws {

@@ -10,6 +10,7 @@ import Metrics
 import Postgres
 import ServiceKit
 import Sharding
+import Shards
 import TestSupport
 
 @testable import Posts
@@ -236,6 +237,10 @@ final class Neighbours: AccountsClient, GraphClient, MediaClient, SessionsClient
     var photos: [MediaID: UserID] = [:]
     var follows: Set<[UserID]> = []
     var blocks: Set<[UserID]> = []
+    /// Who counts whom among close friends, and who restricts whom.
+    var closeFriends: Set<[UserID]> = []
+    var restrictions: Set<[UserID]> = []
+    var privateAccounts: Set<UserID> = []
     var names: [String: UserID] = [:]
 
     func accounts(_ ids: [UserID]) async throws -> [UserID: AccountEntity] {
@@ -250,6 +255,7 @@ final class Neighbours: AccountsClient, GraphClient, MediaClient, SessionsClient
             url: "http://tessera.test/@user\(id)",
             avatar: "http://tessera.test/a.png",
             header: "http://tessera.test/h.png",
+            locked: privateAccounts.contains(id),
             createdAt: id.createdAt
         )
     }
@@ -270,7 +276,11 @@ final class Neighbours: AccountsClient, GraphClient, MediaClient, SessionsClient
         names.filter { usernames.contains($0.key) }
     }
 
-    func search(_ query: String, limit: Int) async throws -> [AccountEntity] { [] }
+    func search(
+        _ query: String,
+        limit: Int,
+        viewer: UserID?
+    ) async throws -> [AccountEntity] { [] }
 
     func relationships(
         of viewer: UserID,
@@ -281,13 +291,21 @@ final class Neighbours: AccountsClient, GraphClient, MediaClient, SessionsClient
         Set(targets.filter { follows.contains([user, $0]) })
     }
 
-    func standing(of viewer: UserID, to authors: [UserID]) async throws -> ViewerStanding {
+    func standing(of viewer: UserID, to others: [UserID]) async throws -> ViewerStanding {
         ViewerStanding(
-            followed: try await followed(by: viewer, among: authors),
-            blocked: Set(
-                authors.filter { blocks.contains([viewer, $0]) || blocks.contains([$0, viewer]) }
-            )
+            followed: try await followed(by: viewer, among: others),
+            blocking: Set(others.filter { blocks.contains([viewer, $0]) }),
+            blockedBy: Set(others.filter { blocks.contains([$0, viewer]) })
         )
+    }
+
+    func closeFriendships(
+        of viewer: UserID,
+        among authors: [UserID]
+    ) async throws -> Set<UserID> { Set(authors.filter { closeFriends.contains([$0, viewer]) }) }
+
+    func restricts(_ user: UserID, _ other: UserID) async throws -> Bool {
+        restrictions.contains([user, other])
     }
 
     func attachable(
@@ -332,20 +350,4 @@ final class Neighbours: AccountsClient, GraphClient, MediaClient, SessionsClient
         else { return nil }
         return Authentication(user: user, session: nil, scopes: scopes)
     }
-}
-
-/// A cache that is always out of reach.
-struct NoCache: CacheClient {
-    func get(_ keys: [CacheKey]) async -> [CacheKey: [UInt8]] { [:] }
-    func get(_ key: CacheKey) async -> [UInt8]? { nil }
-    func set(_ key: CacheKey, _ value: [UInt8], ttl: Duration) async {}
-    func add(_ key: CacheKey, _ value: [UInt8], ttl: Duration) async -> Bool { false }
-    func delete(_ keys: [CacheKey]) async -> Bool { false }
-    func reserve(_ key: CacheKey) async -> CacheReservation { .unavailable }
-    func store(
-        _ key: CacheKey,
-        _ value: [UInt8],
-        ttl: Duration,
-        token: CacheToken
-    ) async -> Bool { false }
 }

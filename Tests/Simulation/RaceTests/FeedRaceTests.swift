@@ -2,7 +2,7 @@ import Graph
 import Simulation
 import Testing
 
-/// The races of follow, unfollow, block, publish and delete against fan-out, backfill, clean-up and
+/// The races of follow, request, answer, unfollow, block, publish and delete against fan-out, backfill, clean-up and
 /// redelivery: after everything is quiet each home timeline is exactly right.
 struct FeedRaceTests {
     private static let seeds: Range<UInt64> = 1..<1_501
@@ -27,7 +27,7 @@ struct FeedRaceTests {
                 let user = Int.random(in: 0..<users, using: &simulator.random)
                 let target = Int.random(in: 0..<users, using: &simulator.random)
                 let pair = FeedWorld.Pair(user: user, target: target)
-                switch Int.random(in: 0..<16, using: &simulator.random) {
+                switch Int.random(in: 0..<22, using: &simulator.random) {
                 case 0...4: world.follow(pair)
                 case 5, 6: world.unfollow(pair)
                 case 7...10: world.publish(post, by: user)
@@ -35,6 +35,9 @@ struct FeedRaceTests {
                 case 12: world.comeBack(user, dies: simulator.chance(0.3))
                 case 13: world.forget(user)
                 case 14: world.setBlock(pair, active: true)
+                case 16: world.setClosed(user, simulator.chance(0.7))
+                case 17...19: world.decide(pair, accepts: true)
+                case 20, 21: world.decide(pair, accepts: false)
                 default: world.setBlock(pair, active: false)
                 }
             }
@@ -43,11 +46,13 @@ struct FeedRaceTests {
         for user in 0..<users { simulator.step { world.comeBack(user) } }
         guard simulator.run() else { return nil }
         let wrong = (0..<users).filter { world.home(of: $0) != world.answer(for: $0) }
-        let converged = world.followsUnderBlock.isEmpty && world.staleMirrors.isEmpty
+        let converged =
+            world.followsUnderBlock.isEmpty && world.staleMirrors.isEmpty
+            && world.followsUninvited.isEmpty && world.returned.isEmpty
         return converged ? wrong : wrong + [Self.notConverged]
     }
 
-    /// Stands in the list of wrong timelines for follows that a block has not ended, and for stale mirrors.
+    /// Stands in the list of wrong timelines for follows that should have ended, and for stale mirrors.
     private static let notConverged = -1
 
     @Test func `every timeline is right after any history of duplicates, delays and crashes`() {
@@ -66,7 +71,8 @@ struct FeedRaceTests {
     @Test(arguments: [
         FeedWorld.Flaw.mirrorIgnoresVersions, .cleanUpIgnoresRefollow, .cleanUpWithoutLock,
         .backfillBeforeEdge, .servesBeforeRebuilt, .rebuildBeforeActive,
-        .skeletonIgnoresFollowing, .followForgetsBlocks,
+        .skeletonIgnoresFollowing, .followForgetsBlocks, .acceptanceAnswersAnyFollow,
+        .refusalAnswersRequestsOnly, .mirrorForgetsRefusals, .blockSparesRequests,
     ])
     func `a design with a known flaw is caught`(flaw: FeedWorld.Flaw) {
         let caught = Self.seeds.contains {

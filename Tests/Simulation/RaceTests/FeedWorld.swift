@@ -18,7 +18,8 @@ final class FeedWorld {
     }
 
     enum Effect {
-        case edge(Pair, version: Int64, active: Bool)
+        case edge(Pair, Edge)
+        case answer(Pair, FollowDecision)
         case backfill(Pair)
         case cleanUp(Pair)
         case fanOut(post: Int)
@@ -39,6 +40,10 @@ final class FeedWorld {
         case blockIgnoresVersions
         case followDoesNotLook
         case followForgetsBlocks
+        case acceptanceAnswersAnyFollow
+        case refusalAnswersRequestsOnly
+        case mirrorForgetsRefusals
+        case blockSparesRequests
     }
 
     let simulator: Simulator
@@ -47,6 +52,9 @@ final class FeedWorld {
     private(set) var following: [Pair: Edge] = [:]
     private(set) var follower: [Pair: Edge] = [:]
     private(set) var blocking: [Pair: Int64] = [:]
+    /// Who lets followers in one by one.
+    private(set) var closed: Set<Int> = []
+    private var follows: Int64 = 0
     private(set) var blockedBy: [Pair: Int64] = [:]
     private(set) var posts: [Int: Int] = [:]
     private(set) var deleted: Set<Int> = []
@@ -75,11 +83,48 @@ final class FeedWorld {
         let back = Pair(user: pair.target, target: pair.user)
         let seen = flaw == .followDoesNotLook ? 0 : blocking[back] ?? 0
         guard !BlockVersion.stands(seen) else { return }
-        simulator.step { [self] in followStatement(pair, blockSeen: seen) }
+        let terms = FollowTerms(blockSeen: seen, asks: closed.contains(pair.target))
+        simulator.step { [self] in followStatement(pair, terms) }
     }
 
     func unfollow(_ pair: Pair) {
         change(pair) { $0.unfollow() }
+    }
+
+    func setClosed(_ user: Int, _ isClosed: Bool) {
+        if isClosed { closed.insert(user) } else { closed.remove(user) }
+    }
+
+    /// The followed lets a follower in, sends them away, or removes them.
+    func decide(_ pair: Pair, accepts: Bool) {
+        let block = blocking[Pair(user: pair.target, target: pair.user)] ?? 0
+        guard !accepts || !BlockVersion.stands(block), var edge = follower[pair],
+            let decision = edge.decide(accepts: accepts)
+        else { return }
+        if flaw == .mirrorForgetsRefusals { edge.refused = 0 }
+        follower[pair] = edge
+        if accepts { invited.insert(decision.id) } else { ended.insert(decision.id) }
+        queue.enqueue(.answer(pair, decision))
+    }
+
+    /// Follows that their targets have let in, and not sent away since.
+    private var invited: Set<Int64> = []
+    /// Follows that had to be asked for.
+    private var asked: Set<Int64> = []
+    /// Follows that their targets have ended.
+    private var ended: Set<Int64> = []
+
+    /// Follows that came back to their target's list after the target had ended them.
+    private(set) var returned: [Pair] = []
+
+    /// Follows that stand although the followed had to be asked and has not let them in, or has sent them away.
+    var followsUninvited: [Pair] {
+        following.filter { _, edge in
+            edge.active
+                && (asked.contains(edge.id) && !invited.contains(edge.id)
+                    || ended.contains(edge.id))
+        }
+        .map(\.key)
     }
 
     func setBlock(_ pair: Pair, active: Bool) {
@@ -95,14 +140,18 @@ final class FeedWorld {
         following.filter { pair, edge in
             let back = Pair(user: pair.target, target: pair.user)
             let blocks = [blocking[pair] ?? 0, blocking[back] ?? 0]
-            return edge.active && blocks.contains(where: BlockVersion.stands)
+            return (edge.active || edge.requested) && blocks.contains(where: BlockVersion.stands)
         }
         .map(\.key)
     }
 
     /// Mirrors that do not say what their truth says.
     var staleMirrors: [Pair] {
-        following.filter { $0.value.active != (follower[$0.key]?.active ?? false) }.map(\.key)
+        following.filter { pair, edge in
+            edge.active != (follower[pair]?.active ?? false)
+                || edge.requested != (follower[pair]?.requested ?? false)
+        }
+        .map(\.key)
     }
 
     func publish(_ post: Int, by author: Int) {
@@ -186,11 +235,14 @@ final class FeedWorld {
 
     // MARK: Statements
 
-    private func followStatement(_ pair: Pair, blockSeen: Int64) {
+    private func followStatement(_ pair: Pair, _ terms: FollowTerms) {
         guard !BlockVersion.stands(blocking[pair] ?? 0) else { return }
         let known = flaw == .followForgetsBlocks ? 0 : blockedBy[pair] ?? 0
-        guard BlockVersion.allowsFollow(seen: blockSeen, known: known) else { return }
-        change(pair) { $0.follow(blockSeen: blockSeen) }
+        guard BlockVersion.allowsFollow(seen: terms.blockSeen, known: known) else { return }
+        follows += 1
+        let id = follows
+        change(pair) { $0.follow(on: terms, id: id) }
+        if terms.asks && following[pair]?.id == id { asked.insert(id) }
     }
 
     /// One write of a following row; its effect is enqueued in the same transaction.
@@ -199,19 +251,25 @@ final class FeedWorld {
         let changed = body(&edge)
         following[pair] = edge
         guard changed else { return }
-        queue.enqueue(.edge(pair, version: edge.version, active: edge.active))
+        queue.enqueue(.edge(pair, edge))
         if flaw == .backfillBeforeEdge && edge.active { queue.enqueue(.backfill(pair)) }
     }
 
     /// The mirror, and in the same transaction what follows from a change of it.
-    private func applyEdgeStatement(_ pair: Pair, version: Int64, active: Bool) {
+    private func applyEdgeStatement(_ pair: Pair, _ edge: Edge) {
+        let active = edge.active
         var mirror = follower[pair] ?? Edge()
         if flaw == .mirrorIgnoresVersions {
             mirror.active = active
+            mirror.requested = edge.requested
+            mirror.id = edge.id
         } else {
-            guard mirror.mirror(version: version, active: active) else { return }
+            guard mirror.mirror(edge) else { return }
         }
         follower[pair] = mirror
+        if (mirror.active || mirror.requested) && ended.contains(mirror.id) {
+            returned.append(pair)
+        }
         if !active {
             queue.enqueue(.cleanUp(pair))
         } else if flaw != .backfillBeforeEdge {
@@ -233,12 +291,26 @@ final class FeedWorld {
         return (entries[pair.user] ?? []).filter { posts[$0] == pair.target }
     }
 
+    private func applyAnswerStatement(_ pair: Pair, _ decision: FollowDecision) {
+        change(pair) { edge in
+            var decision = decision
+            if flaw == .acceptanceAnswersAnyFollow && decision.accepts { decision.id = edge.id }
+            if flaw == .refusalAnswersRequestsOnly && !decision.accepts && edge.active {
+                return false
+            }
+            return edge.take(decision)
+        }
+    }
+
     private func applyBlockStatement(_ pair: Pair, version: Int64) {
         blockedBy[pair] = max(blockedBy[pair] ?? 0, version)
         if flaw == .blockIgnoresVersions {
             if BlockVersion.stands(version) { change(pair) { $0.unfollow() } }
         } else {
-            change(pair) { $0.end(byBlock: BlockVersion.newestBlock(toldBy: version)) }
+            change(pair) { edge in
+                if flaw == .blockSparesRequests && edge.requested { return false }
+                return edge.end(byBlock: BlockVersion.newestBlock(toldBy: version))
+            }
         }
     }
 
@@ -246,8 +318,10 @@ final class FeedWorld {
 
     private func plan(_ effect: Effect) -> [() -> Void] {
         switch effect {
-        case .edge(let pair, let version, let active):
-            return [{ [self] in applyEdgeStatement(pair, version: version, active: active) }]
+        case .edge(let pair, let edge):
+            return [{ [self] in applyEdgeStatement(pair, edge) }]
+        case .answer(let pair, let decision):
+            return [{ [self] in applyAnswerStatement(pair, decision) }]
         case .backfill(let pair):
             var found: [Int] = []
             return [
