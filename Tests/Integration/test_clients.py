@@ -103,3 +103,37 @@ def test_mastodon_py_follows_pages(ana, clients):
     everything = of_ana.fetch_remaining(first)
 
     assert [str(status.id) for status in everything] == [str(i) for i in reversed(made)]
+
+
+def test_mastodon_py_asks_lets_in_blocks_and_mutes(ana, ben, clients):
+    of_ana, of_ben = clients
+    of_ana.account_update_credentials(locked=True)
+
+    asked = of_ben.account_follow(ana.id, reblogs=False, notify=True)
+    requests = eventually(of_ana.follow_requests, "the request")
+    of_ana.follow_request_authorize(requests[0])
+
+    assert asked.requested and not asked.following
+    known = eventually(
+        lambda: [one for one in of_ben.account_relationships(ana.id) if one.following], "the follow")
+    assert known[0].notifying and not known[0].showing_reblogs
+    assert str(of_ana.account_followers(ana.id)[0].id) == ben.id
+    assert of_ben.account_mute(ana.id, duration=600).muting_expires_at is not None
+    assert str(of_ben.mutes()[0].id) == ana.id
+    assert not of_ben.account_unmute(ana.id).muting
+    assert of_ben.account_note_set(ana.id, "tiles").note == "tiles"
+    assert of_ana.account_block(ben.id).blocking
+    assert str(of_ana.blocks()[0].id) == ben.id
+    eventually(lambda: of_ben.account_relationships(ana.id)[0].blocked_by, "the block")
+    assert not of_ana.account_unblock(ben.id).blocking
+    assert of_ben.account_familiar_followers(ana.id)[0].accounts == []
+
+
+def test_toot_mutes_blocks_and_lists_both(site, ana, ben, tmp_path):
+    toot = Toot(site, ana, tmp_path)
+
+    for verb, lists in (("mute", "muted"), ("block", "blocked")):
+        toot.run(verb, f"@{ben.name}")
+        assert ben.name in toot.run(lists)
+        toot.run(f"un{verb}", f"@{ben.name}")
+        assert ben.name not in toot.run(lists)
