@@ -46,22 +46,34 @@ import Testing
     }
 
     @Test func `a leak in any one path is caught`() async throws {
-        try await VisibilityWorld.run(people: Self.people) { world in
-            var history = History(world, seed: 7)
-            try await history.run(steps: 2 * Self.steps)
-            for path in Path.allCases {
-                var sound = Comparison(world, history.society, only: path)
-                try await sound.run()
-                world.leak.isOpen = true
-                var leaky = Comparison(world, history.society, only: path)
-                try await leaky.run()
-                world.leak.isOpen = false
+        let unnoticed = Unnoticed()
+        // A society may have nothing that one of the paths could give away; not all of these have.
+        for seed in UInt64(7)..<13 where !unnoticed.paths.isEmpty {
+            try await VisibilityWorld.run(people: Self.people) { world in
+                var history = History(world, seed: seed)
+                try await history.run(steps: 2 * Self.steps)
+                for path in unnoticed.paths {
+                    var sound = Comparison(world, history.society, only: path)
+                    try await sound.run()
+                    world.leak.isOpen = true
+                    var leaky = Comparison(world, history.society, only: path)
+                    try await leaky.run()
+                    world.leak.isOpen = false
 
-                #expect(sound.wrong.isEmpty, "\(path)")
-                #expect(!leaky.wrong.isEmpty, "\(path) leaks, and nobody notices")
+                    #expect(sound.wrong.isEmpty, "\(path)")
+                    if !leaky.wrong.isEmpty { unnoticed.paths.removeAll { $0 == path } }
+                }
             }
         }
+
+        #expect(unnoticed.paths.isEmpty)
     }
+}
+
+/// The paths whose leak nothing has shown yet.
+private final class Unnoticed: @unchecked Sendable {
+    // @unchecked: one world after the other has it.
+    var paths = Path.allCases
 }
 
 /// Carries a result out of a world's loop.
