@@ -1,4 +1,5 @@
 @testable import Accounts
+import JSON
 import Contracts
 import HTTP
 import ServiceKit

@@ -52,6 +52,11 @@ struct BusClientTests {
             for client in [speaker, listener] { client.start() }
             let isUp = try await Self.until(loop) { speaker.isConnected && listener.isConnected }
             #expect(isUp)
+            // What a connection says is heard in its order: so the server knows who listens.
+            listener.publish("a.b", Array("here".utf8))
+            let isKnown = try await Self.until(loop) { heard.count == 2 }
+            #expect(isKnown)
+            heard = []
 
             speaker.publish("a.b", Array("x\r\ny".utf8))
             speaker.publish("other", Array("z".utf8))
