@@ -22,14 +22,16 @@ def over_time(title):
             "log": True}
 
 
-def run(frame, scenario, act, undo=None, lasting=None, **settings):
+def run(frame, scenario, act, undo=None, lasting=None, prepare=None, **settings):
     """Home reads and a few posts at a constant rate; after a third of the time `act(cluster)` is called, and `undo` at two
-    thirds.
+    thirds; `prepare` before all.
 
     What fell due between the two is `during`. Prints each phase, and the p99 of home reads of each second.
     """
     cluster, actions = worlds.small(frame, **settings)
     length = frame.options.seconds
+    if prepare:
+        prepare(cluster)
     mix = mixes.Mix(home=(90, actions.home), status=(8, actions.status), compose=(2, actions.compose))
     generator = Generator(frame)
     generator.open(cluster.port, mix.plan(RATE, 3, 0)).wait()

@@ -18,7 +18,7 @@ QUICK_PAGES = BUILD / "bench-results"
 # First what stands beside the physical limit, then beside others, then growth, then trouble.
 ORDER = ["hello", "cache-get", "home", "select20", "home-reads", "home-peer", "growth", "social", "links", "tao",
          "celebrity", "likes", "post-to-feed", "fanout", "fanout-large", "fanout-cost", "post", "cold-cache",
-         "pool-node-killed", "shard-killed", "shard-moved", "move"]
+         "pool-node-killed", "pool-grown", "shard-killed", "shard-moved", "move"]
 # A scenario that takes longer than this is ended, so that the others have their turn.
 LIMIT_SECONDS = 3600
 TOOLS = {

@@ -68,6 +68,12 @@ extension Setting {
             ),
             Setting("bus.user", default: "", "User of the bus; empty without authentication."),
             Setting("bus.password_file", default: "", "File with that user's password."),
+            Setting(
+                "cache.held_milliseconds",
+                .integer(0...5_000),
+                default: "1000",
+                "How long a process holds copies of very hot values of others; 0 holds none."
+            ),
             Setting("objects.directory", default: "", "Directory of the media objects."),
             Setting(
                 "public.url",

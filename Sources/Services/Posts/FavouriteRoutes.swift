@@ -15,32 +15,41 @@ struct FavouriteRoutes: Sendable {
 
     var endpoints: [Endpoint] {
         [
-            action("favourite", "Likes a post.", scope: "write:favourites") { call, id, user in
-                let trace = call.request.traceparent
-                if try await directory.favourites.like(id, by: user, trace: trace) {
-                    await refresh.changed(id)
-                }
+            action(
+                "favourite",
+                "Likes a post.",
+                scope: "write:favourites",
+                sets: MarkChange(isLiked: true)
+            ) { try await setLiked(true, $0, $1, by: $2) },
+            action(
+                "unfavourite",
+                "Takes a like back.",
+                scope: "write:favourites",
+                sets: MarkChange(isLiked: false)
+            ) { try await setLiked(false, $0, $1, by: $2) },
+            action(
+                "bookmark",
+                "Keeps a post in a list of one's own.",
+                scope: "write:bookmarks",
+                sets: MarkChange(isBookmarked: true)
+            ) {
+                try await directory.bookmarks.add($1.post.id, by: $2)
+                return $1
             },
-            action("unfavourite", "Takes a like back.", scope: "write:favourites") {
-                call,
-                id,
-                user in
-                let trace = call.request.traceparent
-                if try await directory.favourites.unlike(id, by: user, trace: trace) {
-                    await refresh.changed(id)
-                }
-            },
-            action("bookmark", "Keeps a post in a list of one's own.", scope: "write:bookmarks") {
-                try await directory.bookmarks.add($1, by: $2)
-            },
-            action("unbookmark", "Takes a post off that list.", scope: "write:bookmarks") {
-                try await directory.bookmarks.remove($1, by: $2)
+            action(
+                "unbookmark",
+                "Takes a post off that list.",
+                scope: "write:bookmarks",
+                sets: MarkChange(isBookmarked: false)
+            ) {
+                try await directory.bookmarks.remove($1.post.id, by: $2)
+                return $1
             },
             action("pin", "Shows a post of one's own first.", scope: "write:accounts") {
                 try await pin($1, by: $2)
             },
             action("unpin", "No longer shows it first.", scope: "write:accounts") {
-                try await setPinned($1, by: $2, false)
+                try await setPinned(false, $1, by: $2)
             },
             favouritedBy,
         ]
@@ -48,12 +57,14 @@ struct FavouriteRoutes: Sendable {
 
     /// `POST /api/v1/statuses/:id/NAME`, which answers the post as it then is.
     ///
-    /// Each of these is the same when it is repeated, so that no key needs to be kept for it.
+    /// Each of these is the same when it is repeated, so that no key needs to be kept for it. The answer is made of
+    /// what was read before, of what is read beside the change, and of what `body` knows to have changed.
     private func action(
         _ name: String,
         _ summary: String,
         scope: String,
-        _ body: @escaping @Sendable (Call, PostID, UserID) async throws -> Void
+        sets change: MarkChange = MarkChange(),
+        _ body: @escaping @Sendable (Call, PostFragment, UserID) async throws -> PostFragment
     ) -> Endpoint {
         Endpoint(
             .post,
@@ -66,32 +77,59 @@ struct FavouriteRoutes: Sendable {
         ) { call in
             let user = try call.user()
             // Only what may be seen may be marked.
-            guard let post = try await directory.original(call.id(), viewer: user)?.post else {
+            guard let seen = try await directory.seenOriginal(call.id(), viewer: user) else {
                 throw ServiceError.notFound
             }
-            let id = post.id
-            try await body(call, id, user)
-            guard let entity = try await directory.status(id, viewer: user) else {
-                throw ServiceError.notFound
-            }
-            return .json(entity)
+            async let read = directory.marks.mark(of: user, on: seen.post.id, after: change)
+            var changed = seen
+            changed.fragment = try await body(call, seen.fragment, user)
+            let mark = try await read
+            return .json(try await directory.entity(of: changed, for: user, mark))
         }
     }
 
-    private func pin(_ id: PostID, by user: UserID) async throws {
+    private func setLiked(
+        _ liked: Bool,
+        _ call: Call,
+        _ fragment: PostFragment,
+        by user: UserID
+    ) async throws -> PostFragment {
+        let outcome = try await directory.favourites.set(
+            liked: liked,
+            fragment.post.id,
+            by: user,
+            trace: call.request.traceparent
+        )
+        guard outcome != .gone else { throw ServiceError.notFound }
+        guard outcome == .changed else { return fragment }
+        await refresh.changed(fragment.post.id)
+        var changed = fragment
+        changed.counts.favourites = max(0, fragment.counts.favourites + (liked ? 1 : -1))
+        return changed
+    }
+
+    private func pin(_ fragment: PostFragment, by user: UserID) async throws -> PostFragment {
         guard try await directory.store.pinnedCount(of: user) < Self.pinnedLimit else {
             throw ServiceError.invalid("You have already pinned the maximum number of posts")
         }
-        try await setPinned(id, by: user, true)
+        return try await setPinned(true, fragment, by: user)
     }
 
-    private func setPinned(_ id: PostID, by user: UserID, _ pinned: Bool) async throws {
+    private func setPinned(
+        _ pinned: Bool,
+        _ fragment: PostFragment,
+        by user: UserID
+    ) async throws -> PostFragment {
+        let id = fragment.post.id
         let statement = PostStore.pin(id, by: user, pinned)
         let rows = try await directory.store.database.write(on: id, [statement])
         guard rows.first?.isEmpty == false else {
             throw ServiceError.invalid("Someone else's post cannot be pinned")
         }
         await directory.cache.forget([id])
+        var changed = fragment
+        changed.post.isPinned = pinned
+        return changed
     }
 
     private var favouritedBy: Endpoint {

@@ -64,9 +64,11 @@ struct ForgetAuthor: EffectHandler {
             ascending: false,
             limit: Self.batchLimit
         )
-        for like in likes
-        where try await directory.favourites.unlike(like.value, by: actor, trace: trace) {
-            await directory.cache.forget([like.value])
+        for post in likes.map(\.value)
+        where try await directory.favourites.set(liked: false, post, by: actor, trace: trace)
+            == .changed
+        {
+            await directory.cache.forget([post])
         }
         return likes.count
     }

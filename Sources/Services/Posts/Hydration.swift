@@ -17,9 +17,7 @@ struct Hydration: Sendable {
         guard !posts.isEmpty else { return [:] }
         let fragments = FragmentKeys(posts, accounts: directory.accounts)
         var marks: ViewerMarks?
-        // What the viewer has just changed must not come from a copy in this process.
-        let cache = directory.cache.cache
-        let source = posts.contains { $0.author == rules.viewer } ? cache : cache.hot
+        let source = directory.cache.source(of: posts.map(\.id), for: rules.viewer)
         let values = try await source.fill(
             fragments.all,
             ttl: fragments.lifetime(of:)

@@ -70,6 +70,23 @@ struct MarkStore: Sendable {
         return all
     }
 
+    /// The viewer's marks on one post after a change, which may be under way: what it sets is not read.
+    func mark(
+        of viewer: UserID,
+        on post: PostID,
+        after change: MarkChange
+    ) async throws -> ViewerMarks.Mark {
+        var mark = ViewerMarks.Mark(isLiked: nil, isBookmarked: false, isReblogged: false)
+        if change.isLiked == nil {
+            mark = try await complete(ViewerMarks(), on: [post], by: viewer).known[post] ?? mark
+        } else {
+            mark = try await own(on: [post], by: viewer).first?.mark ?? mark
+            mark.isLiked = change.isLiked
+        }
+        mark.isBookmarked = change.isBookmarked ?? mark.isBookmarked
+        return mark
+    }
+
     private func own(on posts: [PostID], by viewer: UserID) async throws(DatabaseError) -> [MarkRow]
     {
         guard !posts.isEmpty else { return [] }
@@ -97,6 +114,12 @@ struct MarkStore: Sendable {
         )
         """
     }
+}
+
+/// What an action sets; nil for what it leaves as it is.
+struct MarkChange: Sendable {
+    var isLiked: Bool?
+    var isBookmarked: Bool?
 }
 
 private struct MarkRow: RowDecodable {

@@ -21,6 +21,12 @@ struct PostCache: Sendable {
         (try? JSONReader.parse(bytes)).flatMap { PostFragment($0) }
     }
 
+    /// The cache for a viewer of these posts: what may be the viewer's own comes from no copy in the process, since
+    /// another process may have changed it a moment ago.
+    func source(of ids: [PostID], for viewer: UserID?) -> any CacheClient {
+        ids.contains { $0.bucket == viewer?.bucket } ? cache : cache.hot
+    }
+
     /// The posts that exist, from the cache or as `load` finds them, which is asked once for all that are missing.
     func posts(
         _ ids: [PostID],

@@ -1,5 +1,6 @@
 import Contracts
 import Database
+import Memcache
 import Pages
 import Postgres
 import Sharding
@@ -33,7 +34,8 @@ struct PostDirectory: PostsClient {
         viewer: UserID?,
         by way: VisibilityRules.Way
     ) async throws -> [PostID: StatusEntity] {
-        try await present(visible(fragments(ids), to: viewer, by: way), viewer: viewer, by: way)
+        let seen = try await visible(fragments(ids, for: viewer), to: viewer, by: way)
+        return try await present(seen, viewer: viewer, by: way)
     }
 
     /// The posts that others pass on, as the viewer sees them, whichever of them the viewer may see.
@@ -102,9 +104,24 @@ struct PostDirectory: PostsClient {
     /// The posts that exist, whoever asks. A shard that does not answer fails the call: a page that
     /// silently leaves posts out would make a client page past them.
     func fragments(_ ids: [PostID]) async throws -> [PostID: PostFragment] {
+        try await fragments(ids, from: cache.cache)
+    }
+
+    /// The same for a viewer: very hot posts of others may be a moment old.
+    func fragments(
+        _ ids: [PostID],
+        for viewer: UserID?
+    ) async throws -> [PostID: PostFragment] {
+        try await fragments(ids, from: cache.source(of: ids, for: viewer))
+    }
+
+    private func fragments(
+        _ ids: [PostID],
+        from source: any CacheClient
+    ) async throws -> [PostID: PostFragment] {
         precondition(ids.count <= Self.batchLimit, "too many posts at once")
         guard !ids.isEmpty else { return [:] }
-        return try await cache.posts(ids, load: load)
+        return try await PostCache(cache: source).posts(ids, load: load)
     }
 
     /// Posts with what they show; rows and pictures are asked for together.
@@ -258,7 +275,31 @@ struct PostDirectory: PostsClient {
         viewer: UserID?,
         by way: VisibilityRules.Way = .address
     ) async throws -> PostFragment? {
-        try await visible(fragments([id]), to: viewer, by: way)[id]?.fragment
+        try await visible(fragments([id], for: viewer), to: viewer, by: way)[id]?.fragment
+    }
+
+    /// What the viewer sees of the post, or of what it passes on, without marks.
+    func seenOriginal(_ id: PostID, viewer: UserID) async throws -> SeenPost? {
+        guard let found = try await visible(fragments([id], for: viewer), to: viewer)[id] else {
+            return nil
+        }
+        guard let original = found.post.reblogOf?.id else { return found }
+        return try await visible(fragments([original], for: viewer), to: viewer)[original]
+    }
+
+    /// The entity of a post that is no reblog, from what is known of it.
+    func entity(
+        of seen: SeenPost,
+        for viewer: UserID,
+        _ mark: ViewerMarks.Mark
+    ) async throws -> StatusEntity {
+        let entity = rendering.entity(
+            seen.fragment,
+            account: seen.account,
+            showsLikes: seen.showsLikes,
+            viewer: state(of: seen.post, for: viewer, mark)
+        )
+        return try await withVotes([seen.post.id: entity], of: viewer)[seen.post.id] ?? entity
     }
 
     /// The same, or what it passes on: whatever is done to a reblog is meant for its original.

@@ -17,7 +17,7 @@ struct PostRules: Sendable {
 
 /// A post that the viewer may see, with its author's account as the viewer may see it.
 struct SeenPost: Sendable {
-    let fragment: PostFragment
+    var fragment: PostFragment
     let account: AccountEntity
     let showsLikes: Bool
 

@@ -34,4 +34,17 @@ package enum Counters {
         FROM \(unsafe: "\(rows)")
         """
     }
+
+    /// The same for many subjects: each row of a common table expression with the columns bucket, subject and amount.
+    package static func append(
+        kind: some RawRepresentable<Int16>,
+        forEach rows: StaticString
+    ) -> SQL {
+        """
+        INSERT INTO counters.delta (bucket, subject, kind, amount)
+        SELECT bucket, subject, \(kind.rawValue)::smallint, amount
+        FROM \(unsafe: "\(rows)")
+        WHERE amount <> 0
+        """
+    }
 }

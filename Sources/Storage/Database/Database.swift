@@ -251,6 +251,9 @@ package final class Database: @unchecked Sendable {
         return try rows.decode()
     }
 
+    /// The owner rows of a shard as they were when it was read last, or later; nil before.
+    package func owners(of shard: ShardID) -> OwnerTable? { known[shard]?.owners }
+
     /// Runs the statements in one transaction on a shard by name, without a fence.
     ///
     /// Only for rows that belong to no bucket, and for leases whose statement itself joins

@@ -50,6 +50,21 @@ package struct Effect: Sendable {
         "\(fragment: insertion) WHERE EXISTS (SELECT FROM \(unsafe: "\(rows)"))"
     }
 
+    /// Enqueues one effect for each row of a common table expression with the columns bucket, payload and
+    /// traceparent; for use after `WITH`.
+    package static func enqueue(
+        _ kind: String,
+        version: Int16,
+        forEach rows: StaticString
+    ) -> SQL {
+        """
+        INSERT INTO jobs.outbox (bucket, id, kind, version, payload, traceparent)
+        SELECT bucket, control.next_id(bucket), \(kind)::text, \(version)::smallint, payload,
+            traceparent
+        FROM \(unsafe: "\(rows)")
+        """
+    }
+
     private var insertion: SQL {
         """
         INSERT INTO jobs.outbox

@@ -6,12 +6,14 @@ package final class CacheMetrics: @unchecked Sendable {
     // @unchecked: touched on the client's loop only.
 
     private static let interval = Duration.seconds(1)
+    private static let ages = [0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1, 2, 5]
 
     private struct Cells {
         let hits: Counter
         let misses: Counter
         let refused: Counter
         let copied: Counter
+        let ejections: Counter
         let down: Gauge
         var before = CacheStatistics()
     }
@@ -27,6 +29,12 @@ package final class CacheMetrics: @unchecked Sendable {
             "tessera_cache_held_reads_total",
             help: "Keys answered from copies of very hot values in the process."
         )
+        let ages = registry.histogram(
+            "tessera_cache_held_age_seconds",
+            help: "Age of copies of very hot values in the process when they were answered.",
+            bounds: Self.ages
+        )
+        client.copies.observe = { ages.record(Double($0) / 1_000) }
         for pool in CachePool.allCases {
             let label = (name: "pool", value: pool.rawValue)
             func reads(_ result: String) -> Counter {
@@ -48,6 +56,12 @@ package final class CacheMetrics: @unchecked Sendable {
                 copied: registry.counter(
                     "tessera_cache_copied_total",
                     help: "Values copied from a node that their slot is leaving.",
+                    labels: [label]
+                ),
+                ejections: registry.counter(
+                    "tessera_cache_ejections_total",
+                    help:
+                        "How often a loop left a node alone since it did not answer, and took to the gutter.",
                     labels: [label]
                 ),
                 down: registry.gauge(
@@ -72,6 +86,7 @@ package final class CacheMetrics: @unchecked Sendable {
             cells.misses.add(now.misses - cells.before.misses)
             cells.refused.add(now.refused - cells.before.refused)
             cells.copied.add(now.copied - cells.before.copied)
+            cells.ejections.add(now.ejections - cells.before.ejections)
             cells.down.set(Double(client.nodesDown(in: pool)))
             cells.before = now
             self.cells[pool] = cells

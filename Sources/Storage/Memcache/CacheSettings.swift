@@ -20,6 +20,9 @@ package struct CacheSettings: Sendable {
     /// How long what must be deleted waits for a newer map, after a node has said that there is one.
     package var mapPatience = Duration.milliseconds(500)
 
+    /// How long the process holds copies of very hot values; zero holds none.
+    package var heldTime = HotCopies.defaultLifetime
+
     package init() {}
 }
 
@@ -28,5 +31,6 @@ extension CacheSettings {
     package init(_ values: SettingValues) {
         // The table of settings allows no other.
         transport = CacheTransport(rawValue: values.text("cache.client")) ?? .meta
+        heldTime = .milliseconds(values.integer("cache.held_milliseconds"))
     }
 }

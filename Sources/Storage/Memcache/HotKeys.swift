@@ -101,7 +101,7 @@ extension CacheLease {
 package final class HotCopies: @unchecked Sendable {
     // @unchecked: touched on its loop only.
 
-    package static let lifetime = Duration.seconds(1)
+    package static let defaultLifetime = Duration.seconds(1)
     package static let threshold: UInt8 = 16
     package static let entryLimit = 2_048
     package static let byteLimit = 16 << 20
@@ -112,7 +112,7 @@ package final class HotCopies: @unchecked Sendable {
 
     private struct Copy {
         let value: [UInt8]
-        let until: UInt64
+        let since: UInt64
     }
 
     /// What was so when the cache was asked: a copy of an answer from before a drop is not taken.
@@ -120,8 +120,11 @@ package final class HotCopies: @unchecked Sendable {
         fileprivate let cell: Int
         fileprivate let drops: UInt32
         fileprivate let isHot: Bool
+        /// A copy is as old as the question that it answers.
+        fileprivate let at: UInt64
     }
 
+    private let lifetime: UInt64
     private let now: () -> UInt64
     private var copies: [CacheKey: Copy] = [:]
     private var bytes = 0
@@ -133,27 +136,36 @@ package final class HotCopies: @unchecked Sendable {
     /// How often a value was answered from here.
     package private(set) var hits = 0
 
+    /// Told the age of each copy that is answered, in milliseconds.
+    var observe: ((UInt64) -> Void)?
+
     /// `now` gives milliseconds.
-    package init(now: @escaping () -> UInt64) { self.now = now }
+    package init(lifetime: Duration = defaultLifetime, now: @escaping () -> UInt64) {
+        self.lifetime = lifetime.wholeMilliseconds
+        self.now = now
+    }
 
     package var count: Int { copies.count }
 
     func value(of key: CacheKey) -> [UInt8]? {
-        guard let copy = copies[key], copy.until > now() else { return nil }
+        guard let copy = copies[key], isYoung(copy, at: now()) else { return nil }
         hits += 1
+        observe?(now() - copy.since)
         return copy.value
     }
 
     /// Counts one question.
     func look(at key: CacheKey) -> Look {
-        let second = now() / 1_000
+        let now = now()
+        let second = now / 1_000
         if second != self.second {
             self.second = second
             for cell in 0..<Self.cells { counts[cell] = 0 }
         }
         let cell = Self.cell(of: key)
         if counts[cell] < .max { counts[cell] += 1 }
-        return Look(cell: cell, drops: drops[cell], isHot: counts[cell] >= Self.threshold)
+        let isHot = counts[cell] >= Self.threshold
+        return Look(cell: cell, drops: drops[cell], isHot: isHot, at: now)
     }
 
     func offer(_ key: CacheKey, _ value: [UInt8]?, _ look: Look) {
@@ -162,7 +174,7 @@ package final class HotCopies: @unchecked Sendable {
         remove(key)
         if copies.count >= Self.entryLimit || bytes + value.count > Self.byteLimit { sweep() }
         guard copies.count < Self.entryLimit, bytes + value.count <= Self.byteLimit else { return }
-        copies[key] = Copy(value: value, until: now() + Self.lifetime.wholeMilliseconds)
+        copies[key] = Copy(value: value, since: look.at)
         bytes += value.count
     }
 
@@ -174,6 +186,8 @@ package final class HotCopies: @unchecked Sendable {
         }
     }
 
+    private func isYoung(_ copy: Copy, at now: UInt64) -> Bool { now < copy.since + lifetime }
+
     private func remove(_ key: CacheKey) {
         guard let old = copies.removeValue(forKey: key) else { return }
         bytes -= old.value.count
@@ -183,8 +197,8 @@ package final class HotCopies: @unchecked Sendable {
     private func sweep() {
         let now = now()
         guard now >= nextSweep else { return }
-        nextSweep = now + Self.lifetime.wholeMilliseconds / 8
-        copies = copies.filter { $0.value.until > now }
+        nextSweep = now + lifetime / 8
+        copies = copies.filter { isYoung($0.value, at: now) }
         bytes = copies.values.reduce(0) { $0 + $1.value.count }
     }
 

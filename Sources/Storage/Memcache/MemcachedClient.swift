@@ -41,7 +41,7 @@ package final class MemcachedClient: CacheClient, @unchecked Sendable {
         self.settings = settings
         self.confirm = confirm
         board = FillBoard(patience: settings.fillPatience)
-        copies = HotCopies { loop.milliseconds }
+        copies = HotCopies(lifetime: settings.heldTime) { loop.milliseconds }
         for (pool, map) in pools { self.pools[pool] = state(pool, map, after: nil) }
         loop.onStop { [self] in
             isStopped = true
@@ -127,6 +127,7 @@ package final class MemcachedClient: CacheClient, @unchecked Sendable {
     // MARK: Copies in the process
 
     package var hot: any CacheClient {
+        guard settings.heldTime > .zero else { return self }
         holdsCopies = true
         return HotKeys(cache: self, copies: copies)
     }
@@ -207,12 +208,15 @@ package struct CacheStatistics: Sendable, Equatable {
     package var refused = 0
     /// Values that were copied from a node that their slot is leaving.
     package var copied = 0
+    /// How often a node was left alone since it did not answer.
+    package var ejections = 0
 
     package static func += (sum: inout CacheStatistics, other: CacheStatistics) {
         sum.hits += other.hits
         sum.misses += other.misses
         sum.refused += other.refused
         sum.copied += other.copied
+        sum.ejections += other.ejections
     }
 }
 

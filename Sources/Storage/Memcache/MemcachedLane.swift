@@ -190,6 +190,7 @@ final class MemcachedLane: CacheLane, @unchecked Sendable {
         } catch {
             if wasStale { stale.store(true, ordering: .releasing) }
             up.store(false, ordering: .relaxed)
+            loop.execute { self.statistics.ejections += 1 }
             refuse(round)
         }
     }

@@ -54,7 +54,9 @@ final class MetaLane: CacheLane, MetaConnectionOwner, @unchecked Sendable {
     private let poolName: String
     private let confirm: @Sendable (Int64) async -> Bool
 
-    private(set) var isUp = true
+    private(set) var isUp = true {
+        didSet { if oldValue, !isUp { statistics.ejections += 1 } }
+    }
     private(set) var isStale = false
     private(set) var renewals = 0
     private(set) var statistics = CacheStatistics()

@@ -39,7 +39,7 @@ package final class PageCache: @unchecked Sendable {
 
     package var log: WithdrawnLog { follower.log }
 
-    /// Whether rendered pages may be served at the moment.
+    /// Whether any rendered page may be served at the moment.
     package var isReady: Bool { follower.log.isFresh(at: WithdrawnFollower.now) }
 
     package enum Found: Sendable {
@@ -52,7 +52,7 @@ package final class PageCache: @unchecked Sendable {
     package func find(_ key: PageKey, limit: Int) async -> Found {
         guard lifetime > .zero else { return .nothing(nil) }
         // Before anything is read.
-        let position = follower.log.mark(at: WithdrawnFollower.now)
+        let position = follower.log.mark()
         let (lease, stamps) = await look(key)
         guard case .filled(let bytes) = lease.reservation else {
             instruments.missed(key.kind, Judgement.miss.label)
@@ -64,7 +64,8 @@ package final class PageCache: @unchecked Sendable {
             return .page(page)
         }
         instruments.missed(key.kind, judgement.label)
-        guard position != nil else { return .nothing(nil) }
+        // A node that is cut off leaves it to the others.
+        if position == nil || judgement.isDeaf { return .nothing(nil) }
         _ = await cache.delete([key.cacheKey])
         let again = await cache.lease(key.cacheKey)
         return .nothing(await draft(key, position, stamps, again.reservation))
@@ -86,6 +87,10 @@ package final class PageCache: @unchecked Sendable {
         case otherLimit
         case stamped
         case refused(WithdrawnLog.Refusal)
+
+        var isDeaf: Bool {
+            if case .refused(.deaf) = self { true } else { false }
+        }
 
         var label: String {
             switch self {

@@ -6,8 +6,8 @@ package import Sharding
 
 /// Asks every shard each second what has been withdrawn there, for one loop of an app node.
 ///
-/// Each shard by itself: one that does not answer keeps nobody from hearing the others, and ends the serving of
-/// rendered pages by its silence.
+/// Each shard by itself: one that does not answer keeps nobody from hearing the others, and ends by its silence the
+/// serving of rendered pages of those whom it owns.
 package final class WithdrawnFollower: @unchecked Sendable {
     // @unchecked: touched on its loop only.
     package static let interval = Duration.seconds(1)
@@ -86,6 +86,12 @@ package final class WithdrawnFollower: @unchecked Sendable {
                 let rows = answer.rows(limit: limits.rows)
                 self.rows.add(rows.rows.count)
                 log.heard(shard, rows, askedAt: askedAt)
+                // As of this look or later: the read was held against them.
+                if let owners = database.owners(of: shard),
+                    owners.version != log.ownersVersion(of: shard)
+                {
+                    log.owns(shard, OwnedBuckets(owners), by: Self.now)
+                }
             }
         } catch {
             // Its silence is what counts; it is asked again in a second.

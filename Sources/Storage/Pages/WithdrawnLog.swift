@@ -6,7 +6,8 @@ package import Sharding
 /// A pure value; milliseconds are those of the loop's own clock, and no two clocks are compared. A page carries how far
 /// the logs had been read *before* anything of it was. A node may serve it if it has read every log without a gap
 /// from there until a moment ago, and nothing in between names the page. So it does not matter how long the rendering
-/// took, how long the page lay in a cache that was asleep, or how late a transaction committed.
+/// took, how long the page lay in a cache that was asleep, or how late a transaction committed. A shard that is silent
+/// need not be heard of for pages whose people are others' since before it fell silent (``Tenures``).
 package struct WithdrawnLog: Sendable {
     package struct Limits: Sendable {
         /// How old the last look at any shard may be for a rendered page to be served.
@@ -21,7 +22,7 @@ package struct WithdrawnLog: Sendable {
 
     /// Why a page is not served.
     package enum Refusal: String, Sendable, CaseIterable {
-        /// A shard has not been heard of for too long.
+        /// A shard that may have withdrawn something of the page has not been heard of for too long.
         case deaf
         /// It was rendered by a node that knew other shards.
         case shards
@@ -59,6 +60,7 @@ package struct WithdrawnLog: Sendable {
         /// Everything in transactions from here on is remembered.
         var floor: Int64
         var looks: [Look] = []
+        var tenures = Tenures()
     }
 
     private struct Pair: Hashable {
@@ -148,6 +150,17 @@ package struct WithdrawnLog: Sendable {
         states[index] = state
     }
 
+    /// Of the owner rows that a shard is known by; nil before the first.
+    package func ownersVersion(of shard: ShardID) -> Int64? {
+        shards.firstIndex(of: shard).flatMap { states[$0]?.tenures.version }
+    }
+
+    /// Takes what a shard that was just heard of owned then.
+    package mutating func owns(_ shard: ShardID, _ owned: OwnedBuckets, by now: UInt64) {
+        guard let index = shards.firstIndex(of: shard) else { return }
+        states[index]?.tenures.note(owned, by: now)
+    }
+
     /// Forgets what is older than any page may be, and with it the right to serve pages from before.
     package mutating func forget(at now: UInt64) {
         for index in states.indices {
@@ -227,22 +240,22 @@ package struct WithdrawnLog: Sendable {
         return oldest
     }
 
-    /// Whether rendered pages may be served at all.
+    /// Whether every shard has been heard of a moment ago, so that any page may be served.
     package func isFresh(at now: UInt64) -> Bool {
         guard !states.isEmpty, let age = age(at: now) else { return false }
         return age <= limits.freshness.wholeMilliseconds
     }
 
     /// What a page that is rendered from now on carries; taken before anything of it is read. Nil where no page may
-    /// be kept, since too little is known.
-    package func mark(at now: UInt64) -> Position? {
-        guard isFresh(at: now) else { return nil }
+    /// be kept, since some shard has never been heard of.
+    package func mark() -> Position? {
+        guard !states.isEmpty, states.allSatisfy({ $0 != nil }) else { return nil }
         return Position(shards: shardsHash, transactions: states.map { $0!.position })
     }
 
     /// Nil if the page may be served.
     package func refusal(of page: borrowing PageFacts, at now: UInt64) -> Refusal? {
-        guard isFresh(at: now) else { return .deaf }
+        guard isFresh(at: now) || isCovered(page, at: now) else { return .deaf }
         guard page.position.shards == shardsHash, page.position.transactions.count == states.count
         else { return .shards }
         for (transaction, state) in zip(page.position.transactions, states)
@@ -250,6 +263,32 @@ package struct WithdrawnLog: Sendable {
             return .old
         }
         return names(page)
+    }
+
+    /// Whether the silent shards have nothing to say about a page: those who are on it, and who looks at it, have been
+    /// on other shards since before the silence, and those were heard of a moment ago.
+    private func isCovered(_ page: borrowing PageFacts, at now: UInt64) -> Bool {
+        let limit = limits.freshness.wholeMilliseconds
+        var silence = UInt64.max
+        var heard: [Int] = []
+        for (index, state) in states.enumerated() {
+            guard let state else { return false }
+            if now <= state.askedAt + limit {
+                heard.append(index)
+            } else {
+                silence = min(silence, state.askedAt)
+            }
+        }
+        func covers(_ user: Int64) -> Bool {
+            guard let bucket = BucketID(rawValue: user >> 6 & Int64(BucketID.count - 1)) else {
+                return false
+            }
+            return heard.contains { states[$0]!.tenures.covers(bucket, since: silence) }
+        }
+        if let viewer = page.viewer, !covers(viewer) { return false }
+        for reference in page.posts where !covers(reference.author) { return false }
+        for author in page.merged where !covers(author) { return false }
+        return true
     }
 
     private func names(_ page: borrowing PageFacts) -> Refusal? {

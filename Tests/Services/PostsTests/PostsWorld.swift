@@ -44,7 +44,7 @@ final class PostsWorld: @unchecked Sendable {
         database = Database(
             loop: loop,
             map: try ShardMap(generation: 1, entries: entries, shards: records),
-            settings: DatabaseSettings(user: "app", password: "app-secret")
+            settings: Self.settings("app")
         )
         neighbours = Neighbours()
         service = PostsService(
@@ -78,6 +78,16 @@ final class PostsWorld: @unchecked Sendable {
             await world.database.close()
             try result.get()
         }
+    }
+
+    static func settings(_ role: String) -> DatabaseSettings {
+        var settings = DatabaseSettings(user: role, password: "\(role)-secret")
+        settings.adjust = {
+            // A busy machine is no failure.
+            $0.statementTimeout = .seconds(30)
+            $0.acquireTimeout = .seconds(30)
+        }
+        return settings
     }
 
     private static let modules = ["Counters", "Jobs", "ServiceKit", "Posts"]
@@ -162,17 +172,18 @@ final class PostsWorld: @unchecked Sendable {
         for shard in shards {
             let rows = try await shard.psql(
                 """
-                SELECT bucket || '|' || id || '|' || kind || '|' || payload
+                SELECT bucket || '|' || id || '|' || version || '|' || kind || '|' || payload
                 FROM jobs.outbox ORDER BY id
                 """
             )
             effects += rows.split(separator: "\n").map { line in
-                let parts = line.split(separator: "|", maxSplits: 3).map(String.init)
+                let parts = line.split(separator: "|", maxSplits: 4).map(String.init)
                 return ClaimedEffect(
-                    kind: parts[2],
+                    kind: parts[3],
+                    version: Int16(parts[2])!,
                     owner: BucketID(rawValue: Int(parts[0])!)!,
                     id: Int64(parts[1])!,
-                    payload: Array(parts[3].utf8)
+                    payload: Array(parts[4].utf8)
                 )
             }
             try await shard.psql("DELETE FROM jobs.outbox")
@@ -192,7 +203,7 @@ final class PostsWorld: @unchecked Sendable {
         let worker = Database(
             loop: loop,
             map: database.map,
-            settings: DatabaseSettings(user: "worker", password: "worker-secret")
+            settings: Self.settings("worker")
         )
         let service = PostsService(
             database: worker,

@@ -55,9 +55,11 @@ package struct PoolRun {
 
     private static func world(seed: UInt64, flaw: PoolFlaw?) -> PoolWorld {
         let simulator = Simulator(seed: seed)
+        let hasGutter = simulator.chance(0.5)
         let world = PoolWorld(
             simulator,
             map: course[0],
+            gutter: hasGutter ? PoolMap(nodes: [node(9)]) : nil,
             keys: keys,
             loss: simulator.chance(0.5) ? 0.02 : 0,
             flaw: flaw
@@ -77,12 +79,19 @@ package struct PoolRun {
             }
             listen()
         }
-        simulator.step(within: 0...800) { world.drive(course[1...]) }
-        if simulator.chance(0.5) {
+        if !hasGutter || simulator.chance(0.5) {
+            simulator.step(within: 0...800) { world.drive(course[1...]) }
+        }
+        if hasGutter || simulator.chance(0.5) {
             for _ in 0..<8 {
                 simulator.step(within: 0...end) {
                     let nodes = world.servers.keys.sorted()
-                    world.restart(nodes.randomElement(using: &simulator.random)!)
+                    let node = nodes.randomElement(using: &simulator.random)!
+                    if hasGutter, simulator.chance(0.7) {
+                        world.freeze(node, for: Int.random(in: 50...900, using: &simulator.random))
+                    } else {
+                        world.restart(node)
+                    }
                 }
             }
         }

@@ -283,7 +283,9 @@ final class FeedWorld {
     }
 
     private func cleanUpStatement(_ pair: Pair) {
-        entries[pair.user]?.subtract(entriesToCleanUp(pair))
+        // Found first: entries must not be read while they are changed.
+        let doomed = entriesToCleanUp(pair)
+        entries[pair.user]?.subtract(doomed)
     }
 
     private func entriesToCleanUp(_ pair: Pair) -> Set<Int> {

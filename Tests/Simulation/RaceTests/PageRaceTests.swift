@@ -25,25 +25,28 @@ struct PageRaceTests {
         for _ in 0..<1_200 {
             simulator.step(within: 0...end) {
                 nodes.randomElement(using: &simulator.random)!
-                    .read(for: Int.random(in: 0..<3, using: &simulator.random))
+                    .read(for: Int.random(in: 0..<PageWorld.viewers, using: &simulator.random))
             }
         }
         // Early, so that a page which was rendered before is done when the nodes have forgotten.
         for post in 1...8 as ClosedRange<Int64> {
             simulator.step(within: 20_000...80_000) { world.withdraw(post) }
+            for _ in 0..<3 { simulator.step(within: 0...end) { world.move(post) } }
         }
         #expect(simulator.run(until: end + 300_000, bound: Simulator.stepBound))
         return world
     }
 
     @Test func `nobody is shown what has been gone for longer than the bound`() {
-        var served = 0
+        var served = 0, inSilence = 0
         for seed in Self.seeds {
             let world = world(seed: seed)
             served += world.served
+            inSilence += world.servedInSilence
             #expect(world.leaks.isEmpty, "seed \(seed): \(world.leaks.prefix(3))")
         }
         #expect(served > 300 * Self.seeds.count, "only \(served) pages came from the cache")
+        #expect(inSilence > Self.seeds.count, "only \(inSilence) of nodes that were cut off")
     }
 
     @Test(arguments: PageWorld.Flaw.allCases)

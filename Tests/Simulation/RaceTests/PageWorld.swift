@@ -5,8 +5,9 @@ import Simulation
 /// Pages that are rendered, kept and served by several nodes while posts are withdrawn on several shards.
 ///
 /// What decides is the product's own `WithdrawnLog`; shards number their transactions as PostgreSQL does, and commit
-/// them in another order. Nodes are cut off from shards, stand still, and take their time to render; the cache
-/// forgets nothing before its time, and nobody deletes there: the log alone must keep the pages from leaking.
+/// them in another order. Buckets move between them. Nodes are cut off from shards, stand still, and take their time
+/// to render; the cache forgets nothing before its time, and nobody deletes there: the log alone must keep the pages
+/// from leaking.
 final class PageWorld {
     enum Flaw: CaseIterable {
         /// Pages are served however long a shard has been silent.
@@ -17,6 +18,8 @@ final class PageWorld {
         case marksWhenDone
         /// A page does not say how far the logs had been read.
         case carriesNoPosition
+        /// A shard that owns a bucket now is taken to know all that was withdrawn of it.
+        case trustsNewOwners
     }
 
     struct Kept {
@@ -29,6 +32,9 @@ final class PageWorld {
         var next: Int64 = 100
         var open: Set<Int64> = []
         var rows: [LoggedWithdrawal] = []
+        /// Of its owner rows.
+        var version: Int64 = 1
+        var epochs: [BucketID: Epoch] = [:]
     }
 
     let simulator: Simulator
@@ -38,8 +44,12 @@ final class PageWorld {
     /// When the deletion of a post committed.
     private var deletedAt: [Int64: Int] = [:]
     private let posts: [Int64]
+    /// Posts in the middle of a transaction, whose buckets do not move.
+    private var fenced: Set<Int64> = []
     private var cache: [Int: Kept] = [:]
     private(set) var served = 0
+    /// By nodes that had not heard of some shard for a while.
+    private(set) var servedInSilence = 0
     private(set) var leaks: [String] = []
 
     static let lifetime = 60_000
@@ -52,11 +62,42 @@ final class PageWorld {
         self.limits = limits
         shards = ["s1", "s2"].map { Shard(id: ShardID($0)!) }
         posts = Array(1...8)
+        for user in posts.map(Self.author) + (0..<Self.viewers).map(Self.viewer) {
+            let bucket = Self.bucket(user)
+            shards[Int(bucket.rawValue) % 2].epochs[bucket] = Epoch(rawValue: 1)
+        }
     }
+
+    /// Each post has an author of its own, and each user a bucket.
+    static func author(of post: Int64) -> Int64 { post << 6 }
+    static func viewer(_ number: Int) -> Int64 { Int64(100 + number) << 6 }
+    static let viewers = 8
+
+    /// One post for some, whose authors begin on the other shard; two for the others.
+    private static func shows(_ post: Int64, to viewer: Int) -> Bool {
+        post == viewer + 1 || (viewer >= 5 && post == viewer - 3)
+    }
+
+    private static func bucket(_ user: Int64) -> BucketID { BucketID(rawValue: user >> 6)! }
 
     var shardIDs: [ShardID] { shards.map(\.id) }
 
-    private func shard(of post: Int64) -> Int { Int(post) % shards.count }
+    private func shard(of post: Int64) -> Int {
+        let bucket = Self.bucket(Self.author(of: post))
+        return shards.firstIndex { $0.epochs[bucket] != nil }!
+    }
+
+    /// Moves the bucket of a post to the other shard, once nobody writes there.
+    func move(_ post: Int64) {
+        guard !fenced.contains(post) else {
+            return simulator.step(within: 1...500) { self.move(post) }
+        }
+        let bucket = Self.bucket(Self.author(of: post))
+        let from = shard(of: post)
+        let epoch = shards[from].epochs.removeValue(forKey: bucket)!
+        shards[1 - from].epochs[bucket] = Epoch(rawValue: epoch.rawValue + 1)
+        for index in shards.indices { shards[index].version += 1 }
+    }
 
     // MARK: Who withdraws
 
@@ -66,11 +107,14 @@ final class PageWorld {
         let transaction = shards[index].next
         shards[index].next += 1
         shards[index].open.insert(transaction)
+        fenced.insert(post)
         let patience = simulator.chance(0.2) ? 0...8_000 : 0...50
         simulator.step(within: patience) { [self] in
             shards[index].open.remove(transaction)
             shards[index].rows.append(.init(transaction: transaction, .post(post)))
             if deletedAt[post] == nil { deletedAt[post] = simulator.now }
+            fenced.remove(post)
+            if simulator.chance(0.3) { simulator.step(within: 50...4_000) { self.move(post) } }
         }
     }
 
@@ -86,6 +130,12 @@ final class PageWorld {
         return WithdrawnRows(position: next, rows: rows)
     }
 
+    /// What the shard owns.
+    func owned(by shard: ShardID) -> OwnedBuckets {
+        let state = shards.first { $0.id == shard }!
+        return OwnedBuckets(version: state.version, epochs: state.epochs)
+    }
+
     // MARK: Who reads
 
     func page(of viewer: Int) -> Kept? {
@@ -93,10 +143,11 @@ final class PageWorld {
         return kept
     }
 
-    /// The posts of one shard that are there now.
-    func live(onShard index: Int) -> [PageFacts.Reference] {
-        posts.filter { shard(of: $0) == index && deletedAt[$0] == nil }
-            .map { PageFacts.Reference(post: $0, author: -$0) }
+    /// The viewer's posts of one shard that are there now.
+    func live(onShard index: Int, for viewer: Int) -> [PageFacts.Reference] {
+        posts.filter { Self.shows($0, to: viewer) && shard(of: $0) == index }
+            .filter { deletedAt[$0] == nil }
+            .map { PageFacts.Reference(post: $0, author: Self.author(of: $0)) }
     }
 
     func keep(_ facts: PageFacts, for viewer: Int) {
@@ -107,8 +158,9 @@ final class PageWorld {
         cache[viewer] = Kept(facts: facts, expiresAt: simulator.now + Self.lifetime)
     }
 
-    func serve(_ facts: PageFacts, by node: String) {
+    func serve(_ facts: PageFacts, by node: String, hearsAll: Bool) {
         served += 1
+        if !hearsAll { servedInSilence += 1 }
         let bound = Int(WithdrawnLog.Limits().freshness.components.seconds) * 1_000
         for reference in facts.posts {
             guard let gone = deletedAt[reference.post], gone < simulator.now - bound else {
@@ -161,7 +213,12 @@ final class PageNode {
             let askedAt = now
             step(within: 0...40) { [self] in
                 let answer = world.look(at: shard, from: log.position(on: shard))
-                step(within: 0...40) { [self] in log.heard(shard, answer, askedAt: askedAt) }
+                let owned = world.owned(by: shard)
+                step(within: 0...40) { [self] in
+                    log.heard(shard, answer, askedAt: askedAt)
+                    guard log.ownersVersion(of: shard) != owned.version else { return }
+                    log.owns(shard, owned, by: world.flaw == .trustsNewOwners ? 0 : now)
+                }
             }
         }
         step(within: 1_000...1_020) { self.listen(until: end) }
@@ -170,27 +227,31 @@ final class PageNode {
     func read(for viewer: Int) {
         step(within: 0...5) { [self] in
             if let kept = world.page(of: viewer), log.refusal(of: kept.facts, at: now) == nil {
-                return world.serve(kept.facts, by: name)
+                return world.serve(kept.facts, by: name, hearsAll: log.isFresh(at: now))
             }
             render(for: viewer)
         }
     }
 
     private func render(for viewer: Int) {
-        let early = log.mark(at: now)
+        let early = log.mark()
         guard early != nil else { return }
         var posts: [PageFacts.Reference] = []
         step(within: 0...20) { [self] in
-            posts += world.live(onShard: 0)
+            posts += world.live(onShard: 0, for: viewer)
             step(within: 0...20) { [self] in
-                posts += world.live(onShard: 1)
+                posts += world.live(onShard: 1, for: viewer)
                 // Most are done at once; some stand in a queue for minutes.
                 let time = simulator.chance(0.25) ? 95_000...180_000 : 0...30
                 step(within: time) { [self] in
-                    let late = log.mark(at: now)
+                    let late = log.mark()
                     guard let position = world.flaw == .marksWhenDone ? late : early else { return }
                     world.keep(
-                        PageFacts(viewer: Int64(viewer), posts: posts, position: position),
+                        PageFacts(
+                            viewer: PageWorld.viewer(viewer),
+                            posts: posts,
+                            position: position
+                        ),
                         for: viewer
                     )
                 }

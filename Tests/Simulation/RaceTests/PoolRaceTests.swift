@@ -20,7 +20,8 @@ struct PoolRaceTests {
 
     @Test(arguments: PoolFlaw.allCases)
     func `a change with a known flaw is caught`(flaw: PoolFlaw) {
-        let caught = Self.seeds.first { !PoolRun(seed: $0, flaw: flaw).wrong.isEmpty }
+        // Some need a rare moment; most are caught at once.
+        let caught = (1...6_000).first { !PoolRun(seed: $0, flaw: flaw).wrong.isEmpty }
 
         #expect(caught != nil)
     }

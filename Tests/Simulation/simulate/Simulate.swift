@@ -16,7 +16,7 @@ struct Simulate: ParsableCommand {
 
             Scenarios:
             \(scenarioList)
-              \(pools): a cache pool changes its nodes while clients use it by maps of different age
+              \(pools): a cache pool, with a gutter or without, changes and loses nodes while clients use it
             """
     )
 

@@ -22,14 +22,19 @@ import Testing
         let pages: PageCache
         let drop: PageDrop
 
-        init(_ loop: EventLoop, _ database: Database, _ memcached: MemcachedServer) {
+        init(
+            _ loop: EventLoop,
+            _ database: Database,
+            _ memcached: MemcachedServer,
+            limits: WithdrawnLog.Limits = WithdrawnLog.Limits()
+        ) {
             let node = CacheNode(host: memcached.host, port: UInt16(memcached.port))
             let metrics = MetricsRegistry()
             cache = MemcachedClient(loop: loop, pools: [.feed: PoolMap(nodes: [node])])
             follower = WithdrawnFollower(
                 loop: loop,
                 database: database,
-                limits: WithdrawnLog.Limits(),
+                limits: limits,
                 metrics: metrics
             )
             pages = PageCache(
@@ -46,6 +51,7 @@ import Testing
 
     private func run(
         memcached: MemcachedServer? = nil,
+        limits: WithdrawnLog.Limits = WithdrawnLog.Limits(),
         _ body: @escaping @Sendable (TestCluster, Database, Node, Node) async throws -> Void
     ) async throws {
         var server = memcached
@@ -53,7 +59,8 @@ import Testing
         let own = server!
         let cluster = try await TestCluster.make(shards: 2)
         try await cluster.run { app, worker in
-            let a = Node(app.loop, app, own), b = Node(worker.loop, worker, own)
+            let a = Node(app.loop, app, own, limits: limits)
+            let b = Node(worker.loop, worker, own, limits: limits)
             let result: Result<Void, any Error>
             do {
                 try await eventually(on: app.loop) {
@@ -71,21 +78,32 @@ import Testing
     }
 
     /// Renders the page where it is not kept, as a service does.
-    private func read(_ key: PageKey, by node: Node, showing post: Int64) async -> RenderedPage? {
+    private func read(
+        _ key: PageKey,
+        by node: Node,
+        showing post: Int64,
+        of author: Int64 = 3,
+        for viewer: Int64 = 7
+    ) async -> RenderedPage? {
         switch await node.pages.find(key, limit: 20) {
         case .page(let page): return page
         case .nothing(let draft?):
-            node.pages.keep(page(draft, showing: post), draft)
+            node.pages.keep(page(draft, showing: post, of: author, for: viewer), draft)
             return nil
         case .nothing(nil): return nil
         }
     }
 
-    private func page(_ draft: PageDraft, showing post: Int64) -> RenderedPage {
+    private func page(
+        _ draft: PageDraft,
+        showing post: Int64,
+        of author: Int64 = 3,
+        for viewer: Int64 = 7
+    ) -> RenderedPage {
         RenderedPage(
             facts: PageFacts(
-                viewer: 7,
-                posts: [.init(post: post, author: 3)],
+                viewer: viewer,
+                posts: [.init(post: post, author: author)],
                 position: draft.position
             ),
             limit: 20,
@@ -140,9 +158,15 @@ import Testing
                 try await transaction.query(self.withdraw(2, 3))
                 // Others commit meanwhile, and their rows are read.
                 try await app.write(on: self.user, [self.withdraw(1, 999)])
-                try await self.eventually(on: app.loop) { a.pages.log.isGone(999, by: 0) }
-                let served = await self.read(home, by: a, showing: 11)
-                #expect(served != nil)
+                try await self.eventually(on: app.loop) {
+                    // The server ends a transaction that is idle for long.
+                    try await transaction.query("SELECT 1")
+                    return a.pages.log.isGone(999, by: 0)
+                }
+                try await self.eventually(on: app.loop) {
+                    try await transaction.query("SELECT 1")
+                    return await self.read(home, by: a, showing: 11) != nil
+                }
             }
             try await eventually(on: app.loop) {
                 await self.read(self.home, by: a, showing: 11) == nil
@@ -253,12 +277,56 @@ import Testing
         }
     }
 
+    @Test func `while a shard is silent, pages are served of people whom others own`() async throws
+    {
+        var limits = WithdrawnLog.Limits()
+        limits.freshness = .seconds(2)
+        try await run(limits: limits) { cluster, app, a, b in
+            func user(on shard: String) -> Int64 {
+                let bucket = cluster.map.buckets(of: ShardID(shard)!).first!
+                return HybridClock.id(reading: 1 << 20, bucket: bucket)
+            }
+            let here = user(on: "s1"), there = user(on: "s2")
+            let keys = [PageKey.home(1), .home(2), .home(3)]
+            let people = [(here, here), (here, there), (there, here)]
+            func served() async -> [Bool] {
+                var all: [Bool] = []
+                for (key, (viewer, author)) in zip(keys, people) {
+                    let page = await self.read(key, by: a, showing: 11, of: author, for: viewer)
+                    all.append(page != nil)
+                }
+                return all
+            }
+            try await eventually(on: app.loop) { await served() == [true, true, true] }
+
+            let silent = cluster.shards[1]
+            try await silent.server.psql(
+                """
+                ALTER DATABASE \(silent.database) ALLOW_CONNECTIONS false;
+                SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                WHERE datname = '\(silent.database)';
+                """
+            )
+            try await eventually(on: app.loop) { await served() == [true, false, false] }
+            try await app.write(
+                on: AnyKey(rawValue: here),
+                [withdraw(2, here), withdraw(1, 999)]
+            )
+            try await eventually(on: app.loop) { a.pages.log.isGone(999, by: 0) }
+            let gone = await served()
+            try await silent.server.psql("ALTER DATABASE \(silent.database) ALLOW_CONNECTIONS true")
+            try await eventually(on: app.loop) { await served()[1] }
+
+            #expect(gone == [false, false, false])
+        }
+    }
+
     private func eventually(
         on loop: EventLoop,
-        _ condition: () async -> Bool
+        _ condition: () async throws -> Bool
     ) async throws {
         for _ in 0..<3_000 {
-            if await condition() { return }
+            if try await condition() { return }
             try await loop.sleep(for: .milliseconds(10))
         }
         throw NotInTime()

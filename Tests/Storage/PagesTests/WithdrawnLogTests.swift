@@ -17,7 +17,6 @@ import Testing
 
     private func page(
         in log: WithdrawnLog,
-        at now: UInt64 = 1_000,
         viewer: Int64? = 1,
         merged: [Int64] = []
     ) throws -> PageFacts {
@@ -25,7 +24,7 @@ import Testing
             viewer: viewer,
             posts: [.init(post: 10, author: 2), .init(post: 11, author: 3)],
             merged: merged,
-            position: try #require(log.mark(at: now))
+            position: try #require(log.mark())
         )
     }
 
@@ -65,7 +64,7 @@ import Testing
         let before = try page(in: log)
         log.heard(s1, rows((150, withdrawal)), askedAt: 2_000)
         log.heard(s2, rows(), askedAt: 2_000)
-        let after = try page(in: log, at: 2_000)
+        let after = try page(in: log)
 
         #expect(log.refusal(of: before, at: 2_100) == .withdrawn)
         #expect(log.refusal(of: after, at: 2_100) == .withdrawn)
@@ -76,7 +75,7 @@ import Testing
         let before = try page(in: log, merged: [8])
         log.heard(s1, rows((150, .changed(post: 10))), askedAt: 2_000)
         log.heard(s2, rows((150, .published(author: 8))), askedAt: 2_000)
-        let after = try page(in: log, at: 2_000, merged: [8])
+        let after = try page(in: log, merged: [8])
 
         #expect(log.refusal(of: before, at: 2_100) == .changed)
         #expect(log.refusal(of: after, at: 2_100) == nil)
@@ -93,17 +92,76 @@ import Testing
         #expect(log.refusal(of: with, at: 2_100) == .changed)
     }
 
-    @Test func `while one shard is silent no page is served, and none is kept`() throws {
+    private func user(_ bucket: Int64) -> Int64 { 1 << 16 | bucket << 6 }
+
+    private func owned(_ buckets: Int..., epoch: Int64 = 1, version: Int64) -> OwnedBuckets {
+        OwnedBuckets(
+            version: version,
+            epochs: Dictionary(
+                uniqueKeysWithValues: buckets.map {
+                    (BucketID(rawValue: $0)!, Epoch(rawValue: epoch))
+                }
+            )
+        )
+    }
+
+    /// A page of people in buckets, the first of whom looks at it and the last of whom is merged into it.
+    private func shown(to buckets: Int64..., in log: WithdrawnLog) throws -> PageFacts {
+        PageFacts(
+            viewer: user(buckets[0]),
+            posts: buckets.dropFirst().dropLast().map { .init(post: $0, author: user($0)) },
+            merged: [user(buckets.last!)],
+            position: try #require(log.mark())
+        )
+    }
+
+    @Test func `while one shard is silent, pages of people on the others are served`() throws {
         var log = log()
-        let page = try page(in: log)
+        log.owns(s1, owned(1, 2, 3, version: 1), by: 1_000)
+        log.owns(s2, owned(4, version: 1), by: 1_000)
+        let others = try shown(to: 1, 2, 3, in: log)
+        let pages = [
+            try shown(to: 4, 2, 3, in: log), try shown(to: 1, 4, 3, in: log),
+            try shown(to: 1, 2, 4, in: log), try shown(to: 1, 2, 5, in: log),
+        ]
         for second in 2...10 as ClosedRange<UInt64> {
             log.heard(s1, rows(), askedAt: second * 1_000)
         }
 
-        #expect(log.refusal(of: page, at: 4_000) == nil)
-        #expect(log.refusal(of: page, at: 4_001) == .deaf)
-        #expect(log.mark(at: 4_001) == nil)
+        for page in pages + [others] { #expect(log.refusal(of: page, at: 4_000) == nil) }
+        for page in pages { #expect(log.refusal(of: page, at: 4_001) == .deaf) }
+        #expect(log.refusal(of: others, at: 4_001) == nil)
+        #expect(try log.refusal(of: shown(to: 1, 2, 3, in: log), at: 12_000) == nil)
         #expect(log.age(at: 10_000) == 9_000)
+        #expect(log.refusal(of: others, at: 13_001) == .deaf)
+    }
+
+    @Test func `what one shard has taken over from a silent one is not served`() throws {
+        var log = log()
+        log.owns(s1, owned(1, 2, version: 1), by: 1_000)
+        log.owns(s2, owned(4, version: 1), by: 1_000)
+        let page = try shown(to: 1, 4, 2, in: log)
+        log.heard(s1, rows(), askedAt: 5_000)
+        log.owns(s1, owned(1, 2, 4, epoch: 2, version: 2), by: 5_001)
+        let silent = log.refusal(of: page, at: 5_100)
+        log.heard(s2, rows((150, .post(4))), askedAt: 6_000)
+        log.owns(s2, owned(version: 2), by: 6_001)
+
+        #expect(silent == .deaf)
+        #expect(log.refusal(of: page, at: 6_100) == .withdrawn)
+    }
+
+    @Test func `what came back to a shard with another epoch has been elsewhere`() throws {
+        var log = log()
+        log.owns(s1, owned(1, 2, version: 1), by: 1_000)
+        let page = try shown(to: 1, 2, 2, in: log)
+        log.heard(s1, rows(), askedAt: 9_000)
+        log.owns(s1, owned(1, 2, version: 2), by: 9_001)
+        let same = log.refusal(of: page, at: 9_100)
+        log.owns(s1, owned(1, 2, epoch: 3, version: 3), by: 9_101)
+
+        #expect(same == nil)
+        #expect(log.refusal(of: page, at: 9_200) == .deaf)
     }
 
     @Test func `a node that has just begun serves nothing from before`() throws {
