@@ -12,14 +12,19 @@ struct PostCache: Sendable {
     static let lifetime = Duration.seconds(60)
 
     let cache: any CacheClient
+    private let decoded = DecodedValues<PostFragment> { bytes in
+        // What cannot be read counts as missing.
+        (try? JSONReader.parse(bytes)).flatMap { PostFragment($0) }
+    }
+
+    init(cache: any CacheClient) {
+        self.cache = cache
+    }
 
     static func key(_ id: PostID) -> CacheKey { CacheKey(.object, "post:1:\(id)") }
 
     /// What the cache held; nil for what another version put there.
-    static func read(_ bytes: [UInt8]) -> PostFragment? {
-        // What cannot be read counts as missing.
-        (try? JSONReader.parse(bytes)).flatMap { PostFragment($0) }
-    }
+    func read(_ bytes: [UInt8]) -> PostFragment? { decoded.value(of: bytes) }
 
     /// The posts that exist, from the cache or as `load` finds them, which is asked once for all that are missing.
     func posts(
@@ -35,7 +40,7 @@ struct PostCache: Sendable {
         var unreadable: [PostID] = []
         for (key, id) in byKey {
             guard let bytes = values[key] else { continue }
-            if let fragment = Self.read(bytes) {
+            if let fragment = read(bytes) {
                 found[id] = fragment
             } else {
                 unreadable.append(id)
