@@ -90,6 +90,41 @@ def test_conditional_requests_are_answered_from_the_cache(ana, ben):
     assert again.text == "" and again.headers["ETag"] == tag
 
 
+def test_a_kept_page_is_answered_as_one_that_is_made(ana, ben):
+    status, = friends(ben, [ana])
+
+    def both():
+        # A mark of one's own drops the page.
+        ben.post(f"/api/v1/statuses/{status['id']}/bookmark")
+        made, kept = (ben.call("GET", HOME) for _ in range(2))
+        return (made, kept) if is_kept(ben) and made.headers["ETag"] == kept.headers["ETag"] else None
+
+    made, kept = eventually(both, "a page that stays as it was made")
+    limited = ben.call("GET", f"{HOME}?limit=20")
+    known = made.headers["ETag"]
+    unchanged = [ben.call("GET", path, headers={"If-None-Match": tags}, expect=(304,))
+                 for path in (HOME, f"{HOME}?limit=20")
+                 for tags in (known, f"W/{known}", f'"x", {known}', "*")]
+    other = ben.call("GET", HOME, headers={"If-None-Match": '"x"'})
+    head = ben.call("HEAD", HOME)
+
+    def headers(answer):
+        mine = {"Date", "X-Request-Id", "Link"}
+        return {name: value for name, value in answer.headers.items() if name not in mine}
+
+    for answer in (kept, other, head):
+        assert headers(answer) == headers(made)
+        assert answer.headers["Link"] == made.headers["Link"]
+    for answer in (kept, other, limited):
+        assert answer.content == made.content
+    assert headers(limited) == headers(made)
+    assert "limit=20&" in limited.headers["Link"] and "limit" not in made.headers["Link"]
+    assert limited.headers["Link"].replace("limit=20&", "") == made.headers["Link"]
+    for answer in unchanged:
+        assert answer.text == "" and "Content-Type" not in answer.headers
+        assert answer.headers["ETag"] == known and answer.headers["Cache-Control"] == "private, no-cache"
+
+
 def test_ones_own_actions_show_at_once(site, ana, ben):
     status, = friends(ben, [ana])
     path = f"/api/v1/statuses/{status['id']}"

@@ -107,12 +107,11 @@ private struct NoPosts: PostsClient {
         by way: VisibilityRules.Way
     ) async throws -> [PostID: StatusEntity] { [:] }
 
-    func recentPosts(
-        of authors: [UserID],
-        before: PostID?,
-        after: PostID?,
-        limit: Int
-    ) async throws -> [PostReference] { [] }
+    func recentPosts(of authors: [UserID], in window: FeedWindow) async throws -> [PostReference] {
+        []
+    }
+
+    func recentCount(of authors: [UserID], from id: Int64, limit: Int) async throws -> Int { 0 }
 
     func homeStatuses(
         _ posts: [PostReference],
@@ -120,11 +119,11 @@ private struct NoPosts: PostsClient {
         marks: ViewerMarks
     ) async throws -> [PostID: StatusEntity] { [:] }
 
-    func homeMarks(of viewer: UserID, limit: Int) async throws -> ViewerMarks { ViewerMarks() }
+    func homeMarks(of viewer: UserID, in window: FeedWindow) async throws -> ViewerMarks {
+        ViewerMarks()
+    }
 
-    func taggedPosts(
-        for reader: UserID,
-        after: PostID?,
-        limit: Int
-    ) async throws -> [PostReference] { [] }
+    func taggedPosts(for reader: UserID, in window: FeedWindow) async throws -> [PostReference] {
+        []
+    }
 }

@@ -195,6 +195,16 @@ package final class EventLoop: TaskExecutor, @unchecked Sendable {
         flushers.append(body)
     }
 
+    /// Runs the tasks that are ready, from inside of a socket's callback; what waits for the end of the turn still does.
+    ///
+    /// For large answers that others wait for: each is passed on while it is in the processor's cache, and its memory
+    /// serves the next one, where all that has arrived would be taken in first.
+    package func runReady() {
+        assertOnLoop()
+        var budget = EventLoop.jobsPerTurn
+        runRing(&budget)
+    }
+
     // MARK: Time
 
     /// Monotonic nanoseconds.
@@ -305,12 +315,7 @@ package final class EventLoop: TaskExecutor, @unchecked Sendable {
         var budget = EventLoop.jobsPerTurn
         takeInbox()
         while budget > 0, !(ring.isEmpty && flushers.isEmpty) {
-            while budget > 0, let job = ring.popFirst() {
-                budget -= 1
-                // Not isolated to the loop as a serial executor, which it is not: a task would then go
-                // through the ring once more at each return of an async function.
-                job.runSynchronously(on: asUnownedTaskExecutor())
-            }
+            runRing(&budget)
             if !flushers.isEmpty {
                 let due = flushers
                 flushers.removeAll(keepingCapacity: true)
@@ -323,6 +328,15 @@ package final class EventLoop: TaskExecutor, @unchecked Sendable {
         } else if uv_is_closing(handle(idle)) == 0 {
             // An active idle handle makes libuv poll without waiting, so the rest runs next turn.
             uv_idle_start(idle) { _ in }
+        }
+    }
+
+    private func runRing(_ budget: inout Int) {
+        while budget > 0, let job = ring.popFirst() {
+            budget -= 1
+            // Not isolated to the loop as a serial executor, which it is not: a task would then go
+            // through the ring once more at each return of an async function.
+            job.runSynchronously(on: asUnownedTaskExecutor())
         }
     }
 

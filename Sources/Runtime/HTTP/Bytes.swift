@@ -39,8 +39,15 @@ extension UnsafeBufferPointer<UInt8> {
     }
 
     func equals(_ other: [UInt8]) -> Bool {
-        guard count == other.count, let baseAddress else { return count == other.count }
-        return memcmp(baseAddress, other, count) == 0
+        other.withUnsafeBufferPointer { elementsAre($0) }
+    }
+
+    @inline(__always)
+    func elementsAre(_ other: UnsafeBufferPointer<UInt8>) -> Bool {
+        guard count == other.count, let baseAddress, let start = other.baseAddress else {
+            return count == other.count
+        }
+        return memcmp(baseAddress, start, count) == 0
     }
 
     @inline(__always)

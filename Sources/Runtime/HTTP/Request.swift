@@ -73,6 +73,32 @@ package final class Request: @unchecked Sendable {
     /// The first value of this header; names are compared without regard to case.
     package func header(_ name: String) -> String? { head.header(name) }
 
+    /// Whether the first value of this header is exactly these bytes; no text is made of it.
+    package func header(_ name: StaticString, isExactly value: UnsafeBufferPointer<UInt8>) -> Bool {
+        head.withHeader(name) { $0?.elementsAre(value) ?? false }
+    }
+
+    /// Whether this header was sent.
+    package func hasHeader(_ name: StaticString) -> Bool { head.withHeader(name) { $0 != nil } }
+
+    /// The token of `Authorization: Bearer …`, where it is written as nearly everybody does.
+    package var plainBearer: String? {
+        head.withHeader("Authorization") { value in
+            guard let value, value.count > 7,
+                UnsafeBufferPointer(rebasing: value[..<7]).equals("Bearer "),
+                !value[7...].contains(0x20)
+            else { return nil }
+            return UnsafeBufferPointer(rebasing: value[7...]).string
+        }
+    }
+
+    /// Whether the path with its query, as sent, is exactly these bytes.
+    package func isTarget(_ bytes: UnsafeBufferPointer<UInt8>) -> Bool {
+        head.bytes.withUnsafeBufferPointer {
+            UnsafeBufferPointer(rebasing: $0[head.target]).elementsAre(bytes)
+        }
+    }
+
     package var headers: Headers {
         var headers = Headers()
         for slot in head.slots {

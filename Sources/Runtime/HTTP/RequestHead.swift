@@ -37,6 +37,20 @@ struct RequestHead: Sendable {
         string(Int(slot.valueStart)..<Int(slot.valueEnd))
     }
 
+    /// Gives `body` the first value of this header.
+    func withHeader<T>(
+        _ name: StaticString,
+        _ body: (UnsafeBufferPointer<UInt8>?) -> T
+    ) -> T {
+        bytes.withUnsafeBufferPointer { bytes in
+            for slot in slots
+            where bytes.part(slot.nameStart, slot.nameEnd).equalsIgnoringCase(name) {
+                return body(bytes.part(slot.valueStart, slot.valueEnd))
+            }
+            return body(nil)
+        }
+    }
+
     /// The first value of this header.
     func header(_ name: String) -> String? {
         var name = name

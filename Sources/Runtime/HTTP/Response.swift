@@ -8,6 +8,8 @@ package struct Response: Sendable {
     package var body: ResponseBody
     /// Sent beside `headers`, where these do not say otherwise.
     package var defaults: HeaderDefaults?
+    /// Sent beside both, as they are.
+    package var lines: HeaderLines?
 
     package init(status: Status = 200, headers: Headers = [:], body: ResponseBody = .none) {
         self.status = status
@@ -22,6 +24,25 @@ package struct Response: Sendable {
 
     package static func text(_ text: String, status: Status = 200) -> Response {
         Response(status: status, contentType: "text/plain; charset=utf-8", Array(text.utf8))
+    }
+}
+
+/// Header lines that were written once and are sent many times, such as those of a page that is kept.
+///
+/// None of them may be one that the answer has in another way, or that the server decides.
+package struct HeaderLines: Sendable {
+    let bytes: [UInt8]
+    let range: Range<Int>
+
+    /// A part of bytes that ``rendered(_:)`` has given; it is not copied.
+    package init(_ bytes: [UInt8], _ range: Range<Int>) {
+        self.bytes = bytes
+        self.range = range
+    }
+
+    /// The lines of these headers, each with its end.
+    package static func rendered(_ headers: Headers) -> [UInt8] {
+        headers.fields.flatMap { Array("\($0.name): \($0.value)\r\n".utf8) }
     }
 }
 

@@ -17,6 +17,11 @@ enum ResponseEncoder {
             output.append("\r\n")
         }
         response.defaults?.write(beside: response.headers, to: output)
+        if let lines = response.lines {
+            lines.bytes.withUnsafeBufferPointer {
+                output.append(UnsafeBufferPointer(rebasing: $0[lines.range]))
+            }
+        }
         output.append(date)
         if let request { write(requestID: request, to: output) }
         if isChunked {

@@ -1,17 +1,19 @@
+import Glibc
+
 /// One value inside a parsed document.
 ///
 /// A view, cheap to copy, that keeps the whole document alive. Accessors answer `nil` where the value
 /// is of another type; nothing is converted but whole doubles and unsigned integers to `int64`.
 package struct JSONValue: Sendable {
-    private let document: JSONDocument
-    private let index: Int
+    fileprivate let document: JSONDocument
+    fileprivate let index: Int
 
     init(document: JSONDocument) {
         // Word 0 is the root marker.
         self.init(document: document, index: 1)
     }
 
-    private init(document: JSONDocument, index: Int) {
+    fileprivate init(document: JSONDocument, index: Int) {
         self.document = document
         self.index = index
     }
@@ -86,13 +88,16 @@ package struct JSONValue: Sendable {
     /// The member of that name; the last one where a name is repeated, as browsers do.
     package subscript(_ name: String) -> JSONValue? {
         guard document.kind(at: index) == .object else { return nil }
-        var found: JSONValue?
-        forEachMember { key, value in
-            if document.utf8(at: key).elementsEqual(name.utf8) {
-                found = JSONValue(document: document, index: value)
+        var name = name
+        return name.withUTF8 { name in
+            var found: JSONValue?
+            forEachMember { key, value in
+                if document.utf8(at: key).holds(name) {
+                    found = JSONValue(document: document, index: value)
+                }
             }
+            return found
         }
-        return found
     }
 
     package subscript(_ position: Int) -> JSONValue? {
@@ -100,13 +105,47 @@ package struct JSONValue: Sendable {
         return array[position]
     }
 
-    private func forEachMember(_ body: (_ key: Int, _ value: Int) -> Void) {
+    fileprivate func forEachMember(_ body: (_ key: Int, _ value: Int) -> Void) {
         var next = index + 1
         let last = document.end(of: index) - 1
         while next < last {
             body(next, next + 1)
             next = document.end(of: next + 1)
         }
+    }
+}
+
+/// The members of an object that is read field by field: found once, and no name of them becomes a text.
+package struct JSONMembers {
+    private let document: JSONDocument
+    private var places: [(key: Int, value: Int)] = []
+
+    /// Nil for what is no object.
+    package init?(_ value: JSONValue) {
+        guard value.document.kind(at: value.index) == .object else { return nil }
+        document = value.document
+        places.reserveCapacity(32)
+        value.forEachMember { places.append(($0, $1)) }
+    }
+
+    /// The member of that name; the last one where a name is repeated.
+    package subscript(_ name: StaticString) -> JSONValue? {
+        let name = UnsafeBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount)
+        var rest = places.count
+        while rest > 0 {
+            rest -= 1
+            if document.utf8(at: places[rest].key).holds(name) {
+                return JSONValue(document: document, index: places[rest].value)
+            }
+        }
+        return nil
+    }
+}
+
+extension UnsafeBufferPointer<UInt8> {
+    @inline(__always)
+    fileprivate func holds(_ other: UnsafeBufferPointer<UInt8>) -> Bool {
+        count == other.count && (count == 0 || memcmp(baseAddress!, other.baseAddress!, count) == 0)
     }
 }
 

@@ -129,7 +129,8 @@ extension Account: JSONEncodable {
     }
 
     /// Nil for what another version of this program has put there: then it is a miss.
-    init?(_ json: JSONValue) {
+    init?(_ value: JSONValue) {
+        guard let json = JSONMembers(value) else { return nil }
         guard let flags = json["f"]?.array?.map(\.bool), flags.count == 7,
             let counts = json["k"]?.array?.map(\.int), counts.count == 3,
             let id = json["i"]?.int64, let username = json["u"]?.string,

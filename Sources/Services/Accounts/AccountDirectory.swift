@@ -20,6 +20,7 @@ package final class AccountDirectory: AccountsClient, @unchecked Sendable {
     private let publicURL: String
     private let graph: any GraphClient
     private let recent: (any RecentWithdrawals)?
+    private let decoded: DecodedValues<AccountEntity>
 
     package init(
         database: Database,
@@ -35,6 +36,7 @@ package final class AccountDirectory: AccountsClient, @unchecked Sendable {
         self.graph = graph
         self.recent = recent
         self.publicURL = publicURL
+        decoded = DecodedValues { Self.read($0)?.entity(publicURL: publicURL) }
     }
 
     /// Accounts as a viewer may see them.
@@ -84,7 +86,7 @@ package final class AccountDirectory: AccountsClient, @unchecked Sendable {
     }
 
     package func account(fragment: [UInt8]) -> AccountEntity? {
-        Self.read(fragment)?.entity(publicURL: publicURL)
+        decoded.value(of: fragment)
     }
 
     private static func read(_ bytes: [UInt8]) -> Account? {

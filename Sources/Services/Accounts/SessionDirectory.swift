@@ -93,6 +93,13 @@ package final class SessionDirectory: SessionsClient, @unchecked Sendable {
         return Set(try await store.revoked(among: sessions))
     }
 
+    package func held(_ text: String) -> Authentication? {
+        guard let held = young[text] ?? old[text], isFresh(held), held.expiresAt > clock() else {
+            return nil
+        }
+        return held.authentication
+    }
+
     /// Says everywhere we can that sessions are over; called after the shard has committed it.
     package func forget(_ sessions: [SessionID]) async {
         guard !sessions.isEmpty else { return }

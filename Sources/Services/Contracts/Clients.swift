@@ -52,30 +52,51 @@ package protocol PostsClient: Sendable {
         marks: ViewerMarks
     ) async throws -> [PostID: StatusEntity]
 
-    /// What the viewer's own shard knows of their marks on the newest posts of their home timeline.
+    /// What the viewer's own shard knows of their marks on some posts of their home timeline.
     ///
     /// Asked beside the timeline itself, so that both travel together.
-    func homeMarks(of viewer: UserID, limit: Int) async throws -> ViewerMarks
+    func homeMarks(of viewer: UserID, in window: FeedWindow) async throws -> ViewerMarks
 
-    /// The authors' posts that belong into a home feed, newest first, at most `limit` together.
+    /// The authors' posts that belong into a home feed, newest first, as many together as the window takes.
     ///
-    /// Batched per shard, one statement each. Posts with `id < before` and `id > after`; not deleted, not
-    /// `direct`, no comments: the same posts for which `feed.fanout` is enqueued.
-    func recentPosts(
-        of authors: [UserID],
-        before: PostID?,
-        after: PostID?,
-        limit: Int
-    ) async throws -> [PostReference]
+    /// Batched per shard, one statement each: posts that are not deleted, not `direct`, no comments, the same for which
+    /// `feed.fanout` is enqueued.
+    func recentPosts(of authors: [UserID], in window: FeedWindow) async throws -> [PostReference]
 
-    /// The newest public posts with hashtags that the reader follows, newest first, at most `limit` together.
+    /// How many such posts the authors have from an id on; counted up to `limit`.
+    func recentCount(of authors: [UserID], from id: Int64, limit: Int) async throws -> Int
+
+    /// The public posts with hashtags that the reader follows, newest first, as many together as the window takes.
     ///
     /// Their authors are anybody: they are shown by ``statuses(_:viewer:)``, which asks the rules.
-    func taggedPosts(
+    func taggedPosts(for reader: UserID, in window: FeedWindow) async throws -> [PostReference]
+}
+
+extension PostsClient {
+    /// The authors' newest posts with `id < before` and `id > after`, at most `limit` together.
+    package func recentPosts(
+        of authors: [UserID],
+        before: PostID? = nil,
+        after: PostID? = nil,
+        limit: Int
+    ) async throws -> [PostReference] {
+        let window = FeedWindow(
+            above: after?.rawValue ?? 0,
+            below: before?.rawValue ?? .max,
+            limit: limit
+        )
+        return try await recentPosts(of: authors, in: window)
+    }
+
+    /// The newest public posts with hashtags that the reader follows, at most `limit` together.
+    package func taggedPosts(
         for reader: UserID,
         after: PostID?,
         limit: Int
-    ) async throws -> [PostReference]
+    ) async throws -> [PostReference] {
+        let window = FeedWindow(above: after?.rawValue ?? 0, limit: limit)
+        return try await taggedPosts(for: reader, in: window)
+    }
 }
 
 extension PostsClient {
@@ -200,8 +221,15 @@ package protocol SessionsClient: Sendable {
     /// What a bearer token stands for; nil where it is forged, expired or revoked.
     func verify(_ token: String) async throws -> Authentication?
 
+    /// The same where it is known at this moment; nil says nothing about the token.
+    func held(_ token: String) -> Authentication?
+
     /// Those of these sessions that are over, from the shards: for whoever keeps a connection open for long.
     func revoked(among sessions: [SessionID]) async throws -> Set<SessionID>
+}
+
+extension SessionsClient {
+    package func held(_ token: String) -> Authentication? { nil }
 }
 
 /// What a valid token says.

@@ -9,13 +9,15 @@ extension FeedStore {
     /// One reader's part of a home timeline, from one snapshot of one shard; nil if their feed is not ready.
     ///
     /// The reader's own rows decide what is shown: an entry that outlived its follow is not.
+    ///
+    /// As many rows are read as are taken, but for those that are not shown, and for the count of entries between the
+    /// top and the window's far end, which looks at the index alone.
     package func skeleton(
         of reader: UserID,
-        above lower: Int64,
-        below upper: Int64,
-        limit: Int,
+        in window: FeedWindow,
         pullAuthors: [UserID]
     ) async throws(DatabaseError) -> FeedSkeleton? {
+        let order = window.isAscending ? "ASC" : "DESC"
         let rows: [FeedSkeleton] = try await database.rows(
             """
             SELECT r.floor, r.generation, r.last_read_at < now() - interval '1 hour',
@@ -30,7 +32,17 @@ extension FeedStore {
                             WHERE h.bucket = f.bucket AND h.user_id = f.user_id
                                 AND h.target_id = f.target_id
                         )
-                )
+                ),
+                CASE WHEN \(window.top != nil)::boolean THEN (
+                    SELECT count(*)
+                    FROM (
+                        SELECT
+                        FROM feed.entry AS e
+                        WHERE e.bucket = r.bucket AND e.reader = r.reader
+                            AND e.post_id >= \(window.top ?? .max)::bigint
+                        LIMIT \(HomeTimeline.bound)
+                    ) AS newer
+                ) ELSE 0 END
             FROM feed.reader AS r
             CROSS JOIN LATERAL (
                 SELECT array_agg(e.post_id ORDER BY e.post_id DESC) AS posts,
@@ -39,8 +51,8 @@ extension FeedStore {
                     SELECT e.post_id, e.author
                     FROM feed.entry AS e
                     WHERE e.bucket = r.bucket AND e.reader = r.reader
-                        AND e.post_id > greatest(r.floor, \(lower)::bigint)
-                        AND e.post_id < \(upper)
+                        AND e.post_id > greatest(r.floor, \(window.above)::bigint)
+                        AND e.post_id < \(window.below)
                         AND EXISTS (
                             SELECT FROM graph.following_active AS f
                             WHERE f.bucket = e.bucket AND f.user_id = e.reader
@@ -51,8 +63,8 @@ extension FeedStore {
                             WHERE h.bucket = e.bucket AND h.user_id = e.reader
                                 AND h.target_id = e.author
                         )
-                    ORDER BY e.post_id DESC
-                    LIMIT \(limit)
+                    ORDER BY e.post_id \(unsafe: order)
+                    LIMIT \(window.limit)
                 ) AS e
             ) AS newest
             WHERE r.bucket = \(reader.bucket) AND r.reader = \(reader) AND r.active AND r.rebuilt
@@ -101,6 +113,8 @@ package struct FeedSkeleton: RowDecodable, Sendable {
     package let references: [PostReference]
     /// Authors whose posts are merged, as far as the reader follows them.
     package let pulled: [UserID]
+    /// Entries between the top and the window's far end, shown or not; counted up to the bound of a timeline.
+    package let newer: Int
 
     package init(row: inout Row) throws(DatabaseError) {
         floor = try row.next()
@@ -113,6 +127,7 @@ package struct FeedSkeleton: RowDecodable, Sendable {
         }
         references = zip(posts, authors).map { PostReference(id: $0, author: $1) }
         pulled = try row.next()
+        newer = Int(try row.next(Int64.self))
     }
 
     package var entries: [PostID] { references.map(\.id) }

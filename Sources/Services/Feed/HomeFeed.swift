@@ -35,15 +35,12 @@ package struct HomeFeed: Sendable {
 
     /// The page that is asked for. Deleted posts do not make it shorter: it is filled from what follows.
     package func page(of reader: UserID, _ request: PageRequest) async throws -> Page {
-        let isTop = request.maxID == nil && !request.isAscending
-        if isTop {
-            let limit = request.limit * 2
-            let outline = try await outline(of: reader, request, limit: limit)
+        if let outline = try await window(of: reader, request) {
             let page = try await hydrate(outline, request, for: reader)
-            if page.isFull || outline.timeline.references.count < limit { return page }
+            if page.isFull || outline.timeline.isExhausted { return page }
         }
-        // Further down, how far the timeline goes depends on everything above.
-        let outline = try await outline(of: reader, request, limit: HomeTimeline.bound)
+        // Here how far the timeline goes decides, or that it has to be rebuilt.
+        let outline = try await outline(of: reader, request)
         return try await hydrate(outline, request, for: reader)
     }
 
@@ -90,61 +87,105 @@ package struct HomeFeed: Sendable {
         return found.merging(others) { first, _ in first }
     }
 
-    private func outline(
-        of reader: UserID,
-        _ request: PageRequest,
-        limit: Int
-    ) async throws -> Outline {
-        if let outline = try await assemble(reader, request, limit: limit) { return outline }
-        try await RebuildFeed(store: store, posts: posts)(reader)
-        if let outline = try await assemble(reader, request, limit: limit, acceptsShort: true) {
-            return outline
+    // MARK: Outlines
+
+    /// What one source has in a window, and how much between the top and the window's far end.
+    private typealias Part = (posts: [PostReference], newer: Int)
+
+    /// What lies around the page alone; nil where that does not decide what is on it.
+    ///
+    /// It does not where the page may reach the end of the timeline: that depends on everything above, and on the
+    /// feed's floor. Everything that the reader's own shard knows is asked for at once: entries, own posts, marks.
+    private func window(of reader: UserID, _ request: PageRequest) async throws -> Outline? {
+        let window = FeedWindow(
+            above: request.lower,
+            below: request.upper,
+            limit: request.limit * 2,
+            isAscending: request.isAscending
+        )
+        let pullAuthors = await pullAuthors.current()
+        async let ownPosts = recent(of: [reader], in: window)
+        async let taggedPosts = tagged(for: reader, in: window)
+        async let marks = posts.homeMarks(of: reader, in: window)
+        let found = try await store.skeleton(of: reader, in: window, pullAuthors: pullAuthors)
+        let own = try await ownPosts, strange = try await taggedPosts, known = try await marks
+        guard let skeleton = found else { return nil }
+        if skeleton.wantsTouch { touch(reader) }
+        if window.isAscending, skeleton.floor.rawValue > window.above { return nil }
+        let pulled = skeleton.pulled.filter { $0 != reader }
+        var aboveFloor = window
+        aboveFloor.above = max(window.above, skeleton.floor.rawValue)
+        let merged = try await recent(of: pulled, in: aboveFloor)
+        let timeline = HomeTimeline(
+            entries: skeleton.references,
+            merged: own.posts + merged.posts + strange.posts,
+            floor: skeleton.floor,
+            in: window
+        )
+        let newer = skeleton.newer + own.newer + merged.newer + strange.newer
+        let reach = newer + (window.isAscending ? 0 : timeline.references.count)
+        guard window.top == nil || reach <= HomeTimeline.bound else { return nil }
+        let isShort = timeline.page(request).count < request.limit
+        guard !isShort || timeline.isComplete || request.sinceID != nil || window.isAscending else {
+            return nil
         }
+        let followed = Set((skeleton.references + own.posts + merged.posts).map(\.id))
+        return Outline(
+            timeline: timeline,
+            merged: pulled,
+            marks: known,
+            tagged: Set(strange.posts.map(\.id)).subtracting(followed)
+        )
+    }
+
+    /// Of what authors have posted.
+    private func recent(of authors: [UserID], in window: FeedWindow) async throws -> Part {
+        guard let top = window.top else {
+            return (try await posts.recentPosts(of: authors, in: window), 0)
+        }
+        async let newer = posts.recentCount(of: authors, from: top, limit: HomeTimeline.bound)
+        let found = try await posts.recentPosts(of: authors, in: window)
+        return (found, try await newer)
+    }
+
+    /// Of what has hashtags that the reader follows, which few do: it is counted by reading it.
+    private func tagged(for reader: UserID, in window: FeedWindow) async throws -> Part {
+        guard let top = window.top else {
+            return (try await posts.taggedPosts(for: reader, in: window), 0)
+        }
+        let above = FeedWindow(above: top - 1, limit: HomeTimeline.bound)
+        async let newer = posts.taggedPosts(for: reader, in: above)
+        let found = try await posts.taggedPosts(for: reader, in: window)
+        return (found, try await newer.count)
+    }
+
+    /// The whole timeline, rebuilt if it has to be.
+    private func outline(of reader: UserID, _ request: PageRequest) async throws -> Outline {
+        if let outline = try await assemble(reader, request) { return outline }
+        try await RebuildFeed(store: store, posts: posts)(reader)
+        if let outline = try await assemble(reader, request, acceptsShort: true) { return outline }
         // Given up again between the rebuild and this read; the client may ask once more.
         throw ServiceError.unavailable("Your feed is being prepared.")
     }
 
-    /// Takes the newest `limit` posts of each source. Nil if the feed has to be rebuilt first: it is not kept,
-    /// or it ends too early for this page.
-    ///
-    /// Everything that the reader's own shard knows is asked for at once: entries, own posts, marks.
+    /// Nil if the feed has to be rebuilt first: it is not kept, or it ends too early for this page.
     private func assemble(
         _ reader: UserID,
         _ request: PageRequest,
-        limit: Int,
         acceptsShort: Bool = false
     ) async throws -> Outline? {
-        let isTop = limit < HomeTimeline.bound
-        let lower = isTop ? request.lower : 0
+        let whole = FeedWindow(limit: HomeTimeline.bound)
         let pullAuthors = await pullAuthors.current()
-        async let ownPosts = posts.recentPosts(
-            of: [reader],
-            before: nil,
-            after: PostID(rawValue: lower),
-            limit: limit
-        )
-        async let marks = isTop ? posts.homeMarks(of: reader, limit: limit) : ViewerMarks()
-        async let tagged = posts.taggedPosts(
-            for: reader,
-            after: PostID(rawValue: lower),
-            limit: limit
-        )
-        let skeleton = try await store.skeleton(
-            of: reader,
-            above: lower,
-            below: .max,
-            limit: limit,
-            pullAuthors: pullAuthors
-        )
-        let own = try await ownPosts, known = try await marks, strange = try await tagged
-        guard let skeleton else { return nil }
+        async let ownPosts = posts.recentPosts(of: [reader], in: whole)
+        async let tagged = posts.taggedPosts(for: reader, in: whole)
+        let found = try await store.skeleton(of: reader, in: whole, pullAuthors: pullAuthors)
+        let own = try await ownPosts, strange = try await tagged
+        guard let skeleton = found else { return nil }
         if skeleton.wantsTouch { touch(reader) }
         let pulled = skeleton.pulled.filter { $0 != reader }
         let merged = try await posts.recentPosts(
             of: pulled,
-            before: nil,
-            after: PostID(rawValue: max(lower, skeleton.floor.rawValue)),
-            limit: limit
+            in: FeedWindow(above: skeleton.floor.rawValue, limit: whole.limit)
         )
         let timeline = HomeTimeline(
             entries: skeleton.references,
@@ -158,7 +199,7 @@ package struct HomeFeed: Sendable {
         return Outline(
             timeline: timeline,
             merged: pulled,
-            marks: known,
+            marks: ViewerMarks(),
             tagged: Set(strange.map(\.id)).subtracting(followed)
         )
     }

@@ -17,6 +17,9 @@ package struct HomeTimeline: Sendable, Equatable {
     /// False if posts may be missing at the old end, because the feed was trimmed there and has shrunk since.
     package let isComplete: Bool
 
+    /// Of a part: whether nothing else is in the window.
+    package let isExhausted: Bool
+
     /// `entries` and `merged` are in any order and may overlap; nothing is known of entries at or below
     /// `floor`, so nothing at or below it is shown.
     package init(entries: [PostReference], merged: [PostReference], floor: PostID) {
@@ -28,7 +31,21 @@ package struct HomeTimeline: Sendable, Equatable {
             if unique.count == Self.bound { break }
         }
         references = unique
+        isExhausted = true
         isComplete = unique.count == Self.bound || floor.rawValue == 0
+    }
+
+    /// A part of it: what the sources gave for a window, as far as none of them may have more in between.
+    package init(
+        entries: [PostReference],
+        merged: [PostReference],
+        floor: PostID,
+        in window: FeedWindow
+    ) {
+        let whole = HomeTimeline(entries: entries, merged: merged, floor: floor)
+        references = window.cut(whole.references)
+        isExhausted = references.count < window.limit
+        isComplete = isExhausted && floor.rawValue == 0
     }
 
     package var posts: [PostID] { references.map(\.id) }

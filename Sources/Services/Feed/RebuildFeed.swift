@@ -34,8 +34,6 @@ package struct RebuildFeed: Sendable {
         guard !authors.isEmpty else { return ([], PostID(rawValue: 0)) }
         let found = try await posts.recentPosts(
             of: authors,
-            before: nil,
-            after: nil,
             limit: HomeTimeline.bound
         )
         guard found.count >= HomeTimeline.bound, let oldest = found.last else {
@@ -49,9 +47,7 @@ package struct RebuildFeed: Sendable {
         guard
             let kept = try await store.skeleton(
                 of: reader,
-                above: 0,
-                below: .max,
-                limit: HomeTimeline.bound,
+                in: FeedWindow(limit: HomeTimeline.bound),
                 pullAuthors: []
             )
         else { return FeedDifference(missing: [], surplus: []) }

@@ -56,7 +56,7 @@ struct Hydration: Sendable {
         var reblogs: [PostFragment] = []
         for (key, id) in fragments.posts {
             guard let bytes = values[key] else { continue }
-            guard let fragment = PostCache.read(bytes), fragment.post.inReplyTo == nil,
+            guard let fragment = directory.cache.read(bytes), fragment.post.inReplyTo == nil,
                 fragment.post.visibility != .closeFriends
             else {
                 others.append(id)

@@ -8,20 +8,25 @@ struct MarkStore: Sendable {
     let database: Database
     let favourites: FavouriteStore
 
-    /// Marks on the newest posts of the viewer's home timeline, as far as the viewer's own shard knows them.
+    /// Marks on some posts of the viewer's home timeline, as far as the viewer's own shard knows them.
     ///
     /// One statement that can travel beside the one which reads the timeline. Likes of posts whose bucket lies on
     /// the same shard come with it, read in one snapshot with the row that says that it does.
-    func home(of viewer: UserID, limit: Int) async throws(DatabaseError) -> ViewerMarks {
+    func home(
+        of viewer: UserID,
+        in window: FeedWindow
+    ) async throws(DatabaseError) -> ViewerMarks {
+        let order = window.isAscending ? "ASC" : "DESC"
         let rows: [MarkRow] = try await database.rows(
             """
-            WITH newest AS MATERIALIZED (
+            WITH shown AS MATERIALIZED (
                 (
                     SELECT post_id
                     FROM feed.delivered
                     WHERE bucket = \(viewer.bucket) AND reader = \(viewer)
-                    ORDER BY post_id DESC
-                    LIMIT \(limit)
+                      AND post_id > \(window.above) AND post_id < \(window.below)
+                    ORDER BY post_id \(unsafe: order)
+                    LIMIT \(window.limit)
                 )
                 UNION ALL
                 (
@@ -30,8 +35,9 @@ struct MarkStore: Sendable {
                     WHERE bucket = \(viewer.bucket) AND author = \(viewer)
                       AND deleted_at IS NULL AND in_reply_to IS NULL
                       AND (visibility < 3 OR close_friends)
-                    ORDER BY id DESC
-                    LIMIT \(limit)
+                      AND id > \(window.above) AND id < \(window.below)
+                    ORDER BY id \(unsafe: order)
+                    LIMIT \(window.limit)
                 )
             )
             SELECT n.post_id, \(fragment: own(of: viewer)),
@@ -41,7 +47,7 @@ struct MarkStore: Sendable {
                     WHERE f.bucket = o.bucket AND f.post = n.post_id AND f.actor = \(viewer)
                       AND f.active
                 ) END
-            FROM newest AS n
+            FROM shown AS n
             LEFT JOIN control.bucket_owner AS o
                 ON o.bucket = ((n.post_id >> 6) & 1023)::smallint AND o.state IN ('own', 'fenced')
             """,

@@ -12,14 +12,19 @@ struct PostCache: Sendable {
     static let lifetime = Duration.seconds(60)
 
     let cache: any CacheClient
+    private let decoded = DecodedValues<PostFragment> { bytes in
+        // What cannot be read counts as missing.
+        (try? JSONReader.parse(bytes)).flatMap { PostFragment($0) }
+    }
+
+    init(cache: any CacheClient) {
+        self.cache = cache
+    }
 
     static func key(_ id: PostID) -> CacheKey { CacheKey(.object, "post:1:\(id)") }
 
     /// What the cache held; nil for what another version put there.
-    static func read(_ bytes: [UInt8]) -> PostFragment? {
-        // What cannot be read counts as missing.
-        (try? JSONReader.parse(bytes)).flatMap { PostFragment($0) }
-    }
+    func read(_ bytes: [UInt8]) -> PostFragment? { decoded.value(of: bytes) }
 
     /// The cache for a viewer of these posts: what may be the viewer's own comes from no copy in the process, since
     /// another process may have changed it a moment ago.
@@ -41,7 +46,7 @@ struct PostCache: Sendable {
         var unreadable: [PostID] = []
         for (key, id) in byKey {
             guard let bytes = values[key] else { continue }
-            if let fragment = Self.read(bytes) {
+            if let fragment = read(bytes) {
                 found[id] = fragment
             } else {
                 unreadable.append(id)

@@ -65,38 +65,34 @@ struct PostDirectory: PostsClient {
         return try await hydrate(posts)
     }
 
-    func homeMarks(of viewer: UserID, limit: Int) async throws -> ViewerMarks {
-        try await marks.home(of: viewer, limit: limit)
+    func homeMarks(of viewer: UserID, in window: FeedWindow) async throws -> ViewerMarks {
+        try await marks.home(of: viewer, in: window)
     }
 
-    func recentPosts(
-        of authors: [UserID],
-        before: PostID?,
-        after: PostID?,
-        limit: Int
-    ) async throws -> [PostReference] {
-        guard !authors.isEmpty, limit > 0 else { return [] }
-        return try await store.recent(of: authors, after: after, before: before, limit: limit)
+    func recentPosts(of authors: [UserID], in window: FeedWindow) async throws -> [PostReference] {
+        guard !authors.isEmpty, window.limit > 0 else { return [] }
+        return try await store.recent(of: authors, in: window)
     }
 
-    func taggedPosts(
-        for reader: UserID,
-        after: PostID?,
-        limit: Int
-    ) async throws -> [PostReference] {
+    func recentCount(of authors: [UserID], from id: Int64, limit: Int) async throws -> Int {
+        guard !authors.isEmpty else { return 0 }
+        return try await store.recentCount(of: authors, from: id, limit: limit)
+    }
+
+    func taggedPosts(for reader: UserID, in window: FeedWindow) async throws -> [PostReference] {
         let topics = TopicStore(database: store.database)
         let tags = try await topics.followed(by: reader, limit: TagRoutes.mergedLimit)
             .compactMap { Topic(tag: $0.name) }
         guard !tags.isEmpty else { return [] }
         let posts = try await topics.posts(
             about: tags,
-            lower: after?.rawValue ?? 0,
-            upper: .max,
-            ascending: false,
+            lower: window.above,
+            upper: window.below,
+            ascending: window.isAscending,
             withReplies: false,
-            limit: limit
+            limit: window.limit
         )
-        return Array(Set(posts).sorted { $0.id > $1.id }.prefix(limit))
+        return window.cut(Set(posts).sorted { $0.id > $1.id })
     }
 
     // MARK: Steps

@@ -64,8 +64,7 @@ struct PostFragment: Sendable, JSONEncodable {
     }
 
     init?(_ json: JSONValue) {
-        guard let members = json.object else { return nil }
-        let fields = Dictionary(members.map { ($0.key, $0.value) }) { _, last in last }
+        guard let fields = JSONMembers(json) else { return nil }
         guard let id = fields["id"]?.int64, let author = fields["author"]?.int64,
             let text = fields["text"]?.string, let spoiler = fields["spoiler"]?.string,
             let sensitive = fields["sensitive"]?.bool,

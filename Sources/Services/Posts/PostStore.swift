@@ -75,12 +75,13 @@ struct PostStore: Sendable {
     }
 
     /// What belongs into home feeds, newest first, one statement a shard.
+    ///
+    /// The bounds of ids are part of the index: however many posts an author has, no more are read than are taken.
     func recent(
         of authors: [UserID],
-        after: PostID?,
-        before: PostID?,
-        limit: Int
+        in window: FeedWindow
     ) async throws(DatabaseError) -> [PostReference] {
+        let order = window.isAscending ? "ASC" : "DESC"
         let rows: [ReferenceRow] = try await database.gather(authors) { authors in
             """
             SELECT p.id, p.author
@@ -92,16 +93,44 @@ struct PostStore: Sendable {
                 WHERE p.bucket = a.bucket AND p.author = a.author
                   AND p.deleted_at IS NULL AND p.in_reply_to IS NULL
                   AND (p.visibility < 3 OR p.close_friends)
-                  AND p.id > \(after?.rawValue ?? 0) AND p.id < \(before?.rawValue ?? .max)
-                ORDER BY p.id DESC
-                LIMIT \(limit)
+                  AND p.id > \(window.above) AND p.id < \(window.below)
+                ORDER BY p.id \(unsafe: order)
+                LIMIT \(window.limit)
             ) AS p
-            ORDER BY p.id DESC
-            LIMIT \(limit)
+            ORDER BY p.id \(unsafe: order)
+            LIMIT \(window.limit)
             """
         }
-        let newest = rows.map(\.reference).sorted { $0.id > $1.id }
-        return Array(newest.prefix(limit))
+        return window.cut(rows.map(\.reference).sorted { $0.id > $1.id })
+    }
+
+    /// How many of them there are from an id on; each shard counts up to `limit`.
+    func recentCount(
+        of authors: [UserID],
+        from id: Int64,
+        limit: Int
+    ) async throws(DatabaseError) -> Int {
+        let counts: [Int64] = try await database.gather(authors) { authors in
+            """
+            SELECT count(*)
+            FROM (
+                SELECT
+                FROM unnest(\(authors.map(\.bucket))::smallint[], \(authors)::bigint[])
+                    AS a (bucket, author)
+                CROSS JOIN LATERAL (
+                    SELECT
+                    FROM posts.post AS p
+                    WHERE p.bucket = a.bucket AND p.author = a.author
+                      AND p.deleted_at IS NULL AND p.in_reply_to IS NULL
+                      AND (p.visibility < 3 OR p.close_friends)
+                      AND p.id >= \(id)
+                    LIMIT \(limit)
+                ) AS p
+                LIMIT \(limit)
+            ) AS newer
+            """
+        }
+        return Int(counts.reduce(0, +))
     }
 
     /// Which posts of one author a list shows.

@@ -2,18 +2,34 @@ import HTTP
 
 /// Headers of every answer: cross-origin use is allowed, guessing types and framing are not.
 enum CommonHeaders {
-    private static let defaults = HeaderDefaults([
+    private static let common: Headers = [
         "Access-Control-Allow-Origin": "*",
         "Access-Control-Expose-Headers": CrossOrigin.exposed,
         "X-Content-Type-Options": "nosniff",
-        "Cache-Control": "private, no-store",
         "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
         "Referrer-Policy": "same-origin",
+    ]
+
+    private static let defaults = with(["Cache-Control": "private, no-store"])
+
+    /// Of a page whose tag says whether it has changed, in JSON.
+    static let page = with([
+        "Content-Type": "application/json; charset=utf-8",
+        "Cache-Control": EntityTag.caching,
     ])
+
+    /// Of the answer that it has not.
+    static let unchanged = with(["Cache-Control": EntityTag.caching])
+
+    private static func with(_ more: Headers) -> HeaderDefaults {
+        var headers = common
+        for field in more.fields { headers.add(field.name, field.value) }
+        return HeaderDefaults(headers)
+    }
 
     /// Leaves alone what a handler has set itself: pages bring a policy of their own.
     static func add(to response: inout Response) {
-        response.defaults = defaults
+        if response.defaults == nil { response.defaults = defaults }
     }
 }
 

@@ -8,6 +8,9 @@ package enum EntityTag {
         "\"" + Base64URL.encode(Digest.sha256(bytes).prefix(16)) + "\""
     }
 
+    /// What caches may do with an answer that has one.
+    static let caching = "private, no-cache"
+
     static func matches(_ header: String, _ tag: String) -> Bool {
         header.split(separator: ",").contains { candidate in
             var candidate = candidate.drop { $0 == " " }
@@ -30,7 +33,7 @@ extension Response {
         var response = self
         response.headers["ETag"] = tag
         if response.headers["Cache-Control"] == nil {
-            response.headers["Cache-Control"] = "private, no-cache"
+            response.headers["Cache-Control"] = EntityTag.caching
         }
         guard let known = request.header("If-None-Match"), EntityTag.matches(known, tag) else {
             return response

@@ -85,6 +85,11 @@ package struct Input: Sendable {
 
     /// Adds a value under a name of a form, such as `media_ids[]`.
     package mutating func add(_ name: String, _ value: Value) throws(ServiceError) {
+        // As nearly all names are.
+        guard name.utf8.contains(UInt8(ascii: "[")) else {
+            root[name] = value
+            return
+        }
         let path = try Self.path(of: name)
         var object = Value.object(root)
         object.insert(value, at: path[...])

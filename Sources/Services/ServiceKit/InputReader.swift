@@ -3,17 +3,15 @@ import JSON
 
 /// Reads a request's query and body into an ``Input``.
 package enum InputReader {
-    /// The input of a request without body, which needs no waiting; nil if there is a body.
-    static func readNow(_ request: Request) throws(ServiceError) -> Input? {
-        guard request.body.declaredLength == 0 else { return nil }
+    /// What stands in the query, which needs no waiting.
+    static func readQuery(_ request: Request) throws(ServiceError) -> Input {
         var input = Input()
         if request.hasQuery { try input.add(request.query) }
         return input
     }
 
     package static func read(_ request: Request, body: Endpoint.Body) async throws -> Input {
-        var input = Input()
-        if request.hasQuery { try input.add(request.query) }
+        var input = try readQuery(request)
         guard case .input(let limit) = body, request.body.declaredLength != 0 else { return input }
         input.merge(try await readBody(request, limit: limit))
         return input

@@ -48,26 +48,34 @@ package struct PageRequest: Sendable, Equatable {
     package var upper: Int64 { maxID ?? .max }
 }
 
-extension Response {
-    /// Adds the `Link` header of a page whose first and last entry have these cursors.
+extension Call {
+    /// The `Link` header of a page whose first and last entry have these cursors; nil for an empty one.
     ///
     /// `isFull` says that there may be more below; every page that has entries links upwards.
+    func link(first: Int64?, last: Int64?, isFull: Bool) -> String? {
+        guard let first, let last else { return nil }
+        let kept = request.query.pairs
+            .filter { !["max_id", "since_id", "min_id"].contains($0.0) }
+            .map { "\(PercentEncoding.encode($0.0))=\(PercentEncoding.encode($0.1))" }
+        func url(_ cursor: String) -> String {
+            "<\(publicURL)\(request.path)?\((kept + [cursor]).joined(separator: "&"))>"
+        }
+        var links: [String] = []
+        if isFull { links.append(url("max_id=\(last)") + "; rel=\"next\"") }
+        links.append(url("min_id=\(first)") + "; rel=\"prev\"")
+        return links.joined(separator: ", ")
+    }
+}
+
+extension Response {
+    /// Adds the `Link` header of a page; see ``Call/link(first:last:isFull:)``.
     package mutating func link(
         _ call: Call,
         first: Int64?,
         last: Int64?,
         isFull: Bool
     ) {
-        guard let first, let last else { return }
-        let kept = call.request.query.pairs
-            .filter { !["max_id", "since_id", "min_id"].contains($0.0) }
-            .map { "\(PercentEncoding.encode($0.0))=\(PercentEncoding.encode($0.1))" }
-        func url(_ cursor: String) -> String {
-            "<\(call.publicURL)\(call.request.path)?\((kept + [cursor]).joined(separator: "&"))>"
-        }
-        var links: [String] = []
-        if isFull { links.append(url("max_id=\(last)") + "; rel=\"next\"") }
-        links.append(url("min_id=\(first)") + "; rel=\"prev\"")
-        headers["Link"] = links.joined(separator: ", ")
+        guard let link = call.link(first: first, last: last, isFull: isFull) else { return }
+        headers["Link"] = link
     }
 }

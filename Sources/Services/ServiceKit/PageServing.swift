@@ -48,6 +48,9 @@ package struct PageServing: Sendable {
     /// Which order these pages have, as the log of interactions names it.
     private static let ordering = "newest-1"
 
+    /// Longer requests have their header lines written each time.
+    private static let targetLimit = 512
+
     /// Without a cache every page is rendered; without a log nobody learns what was served.
     package init(pages: PageCache?, interactions: InteractionLog?, surface: Surface) {
         self.pages = pages
@@ -78,7 +81,7 @@ package struct PageServing: Sendable {
                 pages.abandon(draft)
                 throw error
             }
-            let page = Self.page(contents, draft, viewer: call.viewer, limit: limit)
+            let page = Self.page(contents, draft, call, limit: limit)
             pages.keep(page, draft)
             return response(call, page)
         }
@@ -87,12 +90,21 @@ package struct PageServing: Sendable {
     private static func page(
         _ contents: PageContents,
         _ draft: PageDraft,
-        viewer: UserID?,
+        _ call: Call,
         limit: Int
     ) -> RenderedPage {
-        RenderedPage(
+        let tag = EntityTag.tag(contents.json)
+        var headers: Headers = ["ETag": tag]
+        headers["Link"] = call.link(
+            first: contents.first,
+            last: contents.last,
+            isFull: contents.isFull
+        )
+        let target = Array(call.request.target.utf8)
+        let isShort = target.count <= targetLimit
+        return RenderedPage(
             facts: PageFacts(
-                viewer: viewer?.rawValue,
+                viewer: call.viewer?.rawValue,
                 posts: contents.posts.map {
                     .init(post: $0.id.rawValue, author: $0.author.rawValue)
                 },
@@ -104,14 +116,47 @@ package struct PageServing: Sendable {
             last: contents.last,
             isFull: contents.isFull,
             renderedAt: PageCache.wallMilliseconds,
-            tag: EntityTag.tag(contents.json),
+            tag: tag,
             stamps: draft.stamps,
+            target: isShort ? target : [],
+            lines: isShort ? HeaderLines.rendered(headers) : [],
             json: contents.json
         )
     }
 
     private func response(_ call: Call, _ page: RenderedPage) -> Response {
-        record(call, page.facts.posts.map { PostID(rawValue: $0.post) })
+        record(call, page.posts.map { PostID(rawValue: $0.post) })
+        let request = call.request
+        let isSameRequest = page.bytes.withUnsafeBufferPointer {
+            request.isTarget(UnsafeBufferPointer(rebasing: $0[page.target]))
+        }
+        // Its links go on from what was asked then.
+        guard isSameRequest else { return relinked(call, page) }
+        var response = Response(body: .part(page.bytes, page.body))
+        response.lines = HeaderLines(page.bytes, page.lines)
+        response.defaults = CommonHeaders.page
+        if Self.has(request, page) {
+            response.status = 304
+            response.body = .none
+            response.defaults = CommonHeaders.unchanged
+        }
+        return response
+    }
+
+    /// Whether the client has the page already.
+    private static func has(_ request: Request, _ page: RenderedPage) -> Bool {
+        guard request.hasHeader("If-None-Match") else { return false }
+        let isExact = page.bytes.withUnsafeBufferPointer {
+            request.header(
+                "If-None-Match",
+                isExactly: UnsafeBufferPointer(rebasing: $0[page.tagRange])
+            )
+        }
+        return isExact
+            || request.header("If-None-Match").map { EntityTag.matches($0, page.tag) } ?? false
+    }
+
+    private func relinked(_ call: Call, _ page: RenderedPage) -> Response {
         var response = Response(headers: Self.json, body: .part(page.bytes, page.body))
         response.link(call, first: page.first, last: page.last, isFull: page.isFull)
         return response.tagged(page.tag, for: call.request)
@@ -124,14 +169,14 @@ package struct PageServing: Sendable {
         return response.tagged(for: call.request)
     }
 
-    private func record(_ call: Call, _ posts: [PostID]) {
+    private func record(_ call: Call, _ posts: @autoclosure () -> [PostID]) {
         guard let interactions, let viewer = call.viewer else { return }
         interactions.record(
             request: call.request.id,
             viewer: viewer,
             surface: surface,
             ordering: Self.ordering,
-            posts: posts
+            posts: posts()
         )
     }
 

@@ -65,7 +65,9 @@ package final class ServiceServer: @unchecked Sendable {
 
     /// Answers, and says in a header what that took where the request asks for it.
     private func counted(_ request: Request, _ handler: Handler) async throws -> Response {
-        guard request.header(Self.debugHeader) == "1" else { return try await handler(request) }
+        guard request.hasHeader("Tessera-Debug"), request.header("Tessera-Debug") == "1" else {
+            return try await handler(request)
+        }
         let cost = RequestCost()
         var response = try await RequestCost.$current.withValue(cost) {
             try await handler(request)
@@ -73,8 +75,6 @@ package final class ServiceServer: @unchecked Sendable {
         response.headers["Tessera-Cost"] = cost.text
         return response
     }
-
-    private static let debugHeader = "Tessera-Debug"
 
     /// What the HTTP server calls: errors that it finds itself look like ours, and every answer is counted.
     package var hooks: HTTPHooks {
@@ -145,12 +145,24 @@ private struct Gate: Sendable {
     let peers: PeerSecret?
     let acted: (@Sendable (UserID) async -> Void)?
 
-    /// Admits what needs no waiting: a request to an open endpoint, without a body.
+    /// Admits what needs no waiting: a request without a body, whose token is known already if it needs one.
     func admitNow(_ request: Request, to endpoint: Endpoint) throws(ServiceError) -> Call? {
-        guard endpoint.access == .open, let input = try InputReader.readNow(request) else {
-            return nil
+        guard request.body.declaredLength == 0 else { return nil }
+        var authentication: Authentication?
+        if endpoint.access != .open {
+            // Another node shows something else than a token.
+            guard endpoint.access != .peer, !endpoint.isAction, let token = request.plainBearer,
+                let held = sessions.held(token)
+            else { return nil }
+            try Self.check(held, for: endpoint.access)
+            authentication = held
         }
-        return Call(request: request, authentication: nil, input: input, publicURL: publicURL)
+        return Call(
+            request: request,
+            authentication: authentication,
+            input: try InputReader.readQuery(request),
+            publicURL: publicURL
+        )
     }
 
     /// Admits whatever else there is, and has it answered.
@@ -195,12 +207,22 @@ private struct Gate: Sendable {
             guard access == .optionalUser else { throw ServiceError.unauthorized }
             return nil
         }
-        guard let token = Self.bearer(header), let valid = try await sessions.verify(token) else {
+        guard let token = request.plainBearer ?? Self.bearer(header),
+            let valid = try await sessions.verify(token)
+        else {
             throw ServiceError.unauthorized
         }
+        try Self.check(valid, for: access)
+        return valid
+    }
+
+    private static func check(
+        _ valid: Authentication,
+        for access: Endpoint.Access
+    ) throws(ServiceError) {
         switch access {
         case .open, .optionalUser, .peer: break
-        case .app(let scopes): try Self.check(valid, covers: scopes)
+        case .app(let scopes): try check(valid, covers: scopes)
         case .user(let scopes):
             guard valid.user != nil else {
                 throw ServiceError(
@@ -208,9 +230,8 @@ private struct Gate: Sendable {
                     "This method requires an authenticated user"
                 )
             }
-            try Self.check(valid, covers: scopes)
+            try check(valid, covers: scopes)
         }
-        return valid
     }
 
     private static func check(
@@ -224,10 +245,6 @@ private struct Gate: Sendable {
 
     /// The token of `Bearer …`; the scheme is compared without case (RFC 9110, section 11.1).
     private static func bearer(_ header: String) -> String? {
-        // As nearly everybody writes it.
-        if header.utf8.starts(with: "Bearer ".utf8), !header.utf8.dropFirst(7).contains(0x20) {
-            return String(header.utf8.dropFirst(7))
-        }
         let parts = header.split(separator: " ", maxSplits: 1, omittingEmptySubsequences: true)
         guard parts.count == 2, parts[0].lowercased() == "bearer" else { return nil }
         return String(parts[1].drop { $0 == " " })

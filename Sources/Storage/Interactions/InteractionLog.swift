@@ -57,28 +57,29 @@ package final class InteractionLog: @unchecked Sendable {
 
     /// Records that an answer held these posts, in this order; the first is at `firstPosition` of its list.
     ///
-    /// `ordering` names what chose the order, with its version, such as `newest-1`. Costs an append to an array.
+    /// `ordering` names what chose the order, with its version, such as `newest-1`. Costs an append to an array; past
+    /// the bound on pages a second not even that, since nothing is asked for then.
     package func record(
-        request: String,
+        request: @autoclosure () -> String,
         viewer: some RoutedID,
         surface: Surface,
         ordering: String,
-        posts: [some RoutedID],
+        posts: @autoclosure () -> [some RoutedID],
         firstPosition: Int = 0
     ) {
-        let posts = posts.prefix(Interaction.postsLimit)
-        guard !posts.isEmpty else { return }
         guard budget.take(at: database.loop.milliseconds) else {
             dropped.add()
             return
         }
+        let posts = posts().prefix(Interaction.postsLimit)
+        guard !posts.isEmpty else { return }
         let positions = posts.indices.map { Int16(clamping: firstPosition + $0) }
         record(
             Interaction(
                 at: .now,
                 kind: .served,
                 viewer: viewer.rawValue,
-                request: String(request.prefix(Interaction.requestLimit)),
+                request: String(request().prefix(Interaction.requestLimit)),
                 surface: surface,
                 ordering: ordering,
                 posts: posts.map(\.rawValue),

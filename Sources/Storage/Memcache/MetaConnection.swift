@@ -84,6 +84,7 @@ final class MetaConnection: SocketOwner, @unchecked Sendable {
         } catch {
             end("\(error)")
         }
+        loop.runReady()
     }
 
     func socketEnded() { end("it has closed the connection", isPeersEnd: true) }

@@ -88,7 +88,7 @@ struct MetaReader {
         let taken = min(missing, bytes.count)
         let ofValue = min(taken, max(0, missing - 2))
         if open!.value.isEmpty { open!.value.reserveCapacity(missing) }
-        open!.value.append(contentsOf: bytes[..<ofValue])
+        open!.value.append(contentsOf: UnsafeBufferPointer(rebasing: bytes[..<ofValue]))
         for index in ofValue..<taken {
             let expected: UInt8 = missing - index == 2 ? 0x0D : 0x0A
             guard bytes[index] == expected else {

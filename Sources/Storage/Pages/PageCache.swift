@@ -106,10 +106,10 @@ package final class PageCache: @unchecked Sendable {
     private func judge(_ bytes: [UInt8], limit: Int, stamps: [UInt64?]) -> Judgement {
         guard let page = RenderedPage(bytes) else { return .miss }
         guard page.limit == limit else { return .otherLimit }
-        for (index, stamp) in stamps.enumerated() where stamp != page.stamps[index] {
+        for (index, stamp) in stamps.enumerated() where stamp != page.stamp(at: index) {
             return .stamped
         }
-        let refusal = follower.log.refusal(of: page.facts, at: WithdrawnFollower.now)
+        let refusal = follower.log.refusal(of: page, at: WithdrawnFollower.now)
         return refusal.map(Judgement.refused) ?? .hit(page)
     }
 
@@ -255,25 +255,25 @@ private final class PageInstruments {
         let misses: [String: Counter]
     }
 
-    private let cells: [String: Cells]
+    /// In the order of the kinds.
+    private let cells: [Cells]
 
     init(_ metrics: MetricsRegistry) {
-        var cells: [String: Cells] = [:]
-        for kind in ["home", "statuses"] {
+        cells = PageKey.Kind.allCases.map { kind in
             func results(_ result: String) -> Counter {
                 metrics.counter(
                     "tessera_pages_total",
                     help:
                         "First pages that were asked for, by whether and why not a rendered one was served.",
-                    labels: [(name: "page", value: kind), (name: "result", value: result)]
+                    labels: [(name: "page", value: kind.label), (name: "result", value: result)]
                 )
             }
-            cells[kind] = Cells(
+            return Cells(
                 hits: results("hit"),
                 age: metrics.histogram(
                     "tessera_page_age_seconds",
                     help: "Age of rendered pages when they were served.",
-                    labels: [(name: "page", value: kind)],
+                    labels: [(name: "page", value: kind.label)],
                     bounds: Self.ages
                 ),
                 misses: Dictionary(
@@ -281,15 +281,14 @@ private final class PageInstruments {
                 )
             )
         }
-        self.cells = cells
     }
 
-    func served(_ kind: String, age milliseconds: Int64) {
-        cells[kind]?.hits.add()
-        cells[kind]?.age.record(Double(max(0, milliseconds)) / 1_000)
+    func served(_ kind: PageKey.Kind, age milliseconds: Int64) {
+        cells[kind.rawValue].hits.add()
+        cells[kind.rawValue].age.record(Double(max(0, milliseconds)) / 1_000)
     }
 
-    func missed(_ kind: String, _ result: String) {
-        cells[kind]?.misses[result]?.add()
+    func missed(_ kind: PageKey.Kind, _ result: String) {
+        cells[kind.rawValue].misses[result]?.add()
     }
 }

@@ -20,10 +20,17 @@ package enum PageKey: Hashable, Sendable {
     }
 
     /// For metrics.
-    var kind: String {
+    enum Kind: Int, CaseIterable {
+        case home
+        case statuses
+
+        var label: String { "\(self)" }
+    }
+
+    var kind: Kind {
         switch self {
-        case .home: "home"
-        case .statuses: "statuses"
+        case .home: .home
+        case .statuses: .statuses
         }
     }
 

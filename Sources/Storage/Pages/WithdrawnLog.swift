@@ -74,6 +74,12 @@ package struct WithdrawnLog: Sendable {
     private var states: [ShardState?] = []
     private var looks = 0
 
+    // Of all states together, put together when one changes and not at each page.
+    private var positions: [Int64] = []
+    private var floors: [Int64] = []
+    /// When the oldest of the newest looks was begun; nil where a shard was never heard of.
+    private var oldestLook: UInt64?
+
     // What the remembered looks name, with how many of them do.
     private var posts: [Int64: Int] = [:]
     private var authors: [Int64: Int] = [:]
@@ -112,6 +118,14 @@ package struct WithdrawnLog: Sendable {
         }
         changes = changes.mapValues(renumbered)
         publications = publications.mapValues(renumbered)
+        summarize()
+    }
+
+    private mutating func summarize() {
+        positions = states.map { $0?.position ?? 0 }
+        floors = states.map { $0?.floor ?? .max }
+        let looks = states.compactMap { $0?.askedAt }
+        oldestLook = looks.count == states.count ? looks.min() : nil
     }
 
     /// The transaction from which on a shard is asked next; nil where only its position is asked for.
@@ -122,6 +136,7 @@ package struct WithdrawnLog: Sendable {
     /// Takes the answer of a shard that was asked from ``position(on:)`` on, at a time.
     package mutating func heard(_ shard: ShardID, _ answer: WithdrawnRows, askedAt: UInt64) {
         guard let index = shards.firstIndex(of: shard) else { return }
+        defer { summarize() }
         guard var state = states[index] else {
             states[index] = ShardState(
                 askedAt: askedAt,
@@ -163,6 +178,7 @@ package struct WithdrawnLog: Sendable {
 
     /// Forgets what is older than any page may be, and with it the right to serve pages from before.
     package mutating func forget(at now: UInt64) {
+        defer { summarize() }
         for index in states.indices {
             guard let state = states[index] else { continue }
             let old = state.looks.prefix { $0.at + limits.memory.wholeMilliseconds < now }
@@ -232,12 +248,8 @@ package struct WithdrawnLog: Sendable {
 
     /// How old the oldest of the newest looks is, in milliseconds; nil where a shard was never heard of.
     package func age(at now: UInt64) -> UInt64? {
-        var oldest: UInt64 = 0
-        for state in states {
-            guard let state else { return nil }
-            oldest = max(oldest, now >= state.askedAt ? now - state.askedAt : 0)
-        }
-        return oldest
+        guard let oldestLook else { return states.isEmpty ? 0 : nil }
+        return now >= oldestLook ? now - oldestLook : 0
     }
 
     /// Whether every shard has been heard of a moment ago, so that any page may be served.
@@ -249,17 +261,15 @@ package struct WithdrawnLog: Sendable {
     /// What a page that is rendered from now on carries; taken before anything of it is read. Nil where no page may
     /// be kept, since some shard has never been heard of.
     package func mark() -> Position? {
-        guard !states.isEmpty, states.allSatisfy({ $0 != nil }) else { return nil }
-        return Position(shards: shardsHash, transactions: states.map { $0!.position })
+        guard oldestLook != nil else { return nil }
+        return Position(shards: shardsHash, transactions: positions)
     }
 
     /// Nil if the page may be served.
-    package func refusal(of page: borrowing PageFacts, at now: UInt64) -> Refusal? {
-        guard isFresh(at: now) || isCovered(page, at: now) else { return .deaf }
-        guard page.position.shards == shardsHash, page.position.transactions.count == states.count
-        else { return .shards }
-        for (transaction, state) in zip(page.position.transactions, states)
-        where transaction < state!.floor {
+    package func refusal(of page: borrowing some PageEvidence, at now: UInt64) -> Refusal? {
+        if !isFresh(at: now), !isCovered(page, at: now) { return .deaf }
+        guard page.shardsHash == shardsHash, page.shardCount == floors.count else { return .shards }
+        for index in 0..<floors.count where page.transaction(on: index) < floors[index] {
             return .old
         }
         return names(page)
@@ -267,7 +277,7 @@ package struct WithdrawnLog: Sendable {
 
     /// Whether the silent shards have nothing to say about a page: those who are on it, and who looks at it, have been
     /// on other shards since before the silence, and those were heard of a moment ago.
-    private func isCovered(_ page: borrowing PageFacts, at now: UInt64) -> Bool {
+    private func isCovered(_ page: borrowing some PageEvidence, at now: UInt64) -> Bool {
         let limit = limits.freshness.wholeMilliseconds
         var silence = UInt64.max
         var heard: [Int] = []
@@ -286,26 +296,28 @@ package struct WithdrawnLog: Sendable {
             return heard.contains { states[$0]!.tenures.covers(bucket, since: silence) }
         }
         if let viewer = page.viewer, !covers(viewer) { return false }
-        for reference in page.posts where !covers(reference.author) { return false }
-        for author in page.merged where !covers(author) { return false }
+        for index in 0..<page.postCount where !covers(page.post(at: index).author) { return false }
+        for index in 0..<page.mergedCount where !covers(page.merged(at: index)) { return false }
         return true
     }
 
-    private func names(_ page: borrowing PageFacts) -> Refusal? {
+    private func names(_ page: borrowing some PageEvidence) -> Refusal? {
         if !posts.isEmpty || !authors.isEmpty || !pairs.isEmpty || !turned.isEmpty {
-            for reference in page.posts
-            where isWithdrawn(reference.post, by: reference.author, for: page.viewer) {
-                return .withdrawn
+            let viewer = page.viewer
+            for index in 0..<page.postCount {
+                let reference = page.post(at: index)
+                if isWithdrawn(reference.post, by: reference.author, for: viewer) {
+                    return .withdrawn
+                }
             }
         }
         if !changes.isEmpty {
-            for reference in page.posts
-            where isBefore(changes[reference.post], page.position) { return .changed }
+            for index in 0..<page.postCount
+            where isBefore(changes[page.post(at: index).post], page) { return .changed }
         }
         if !publications.isEmpty {
-            for author in page.merged where isBefore(publications[author], page.position) {
-                return .changed
-            }
+            for index in 0..<page.mergedCount
+            where isBefore(publications[page.merged(at: index)], page) { return .changed }
         }
         return nil
     }
@@ -316,8 +328,15 @@ package struct WithdrawnLog: Sendable {
         return pairs[Pair(viewer: viewer, author: author)] != nil
     }
 
-    private func isBefore(_ change: [Int: Int64]?, _ position: Position) -> Bool {
-        change?.contains { position.transactions[$0.key] <= $0.value } ?? false
+    private func isBefore(
+        _ change: [Int: Int64]?,
+        _ page: borrowing some PageEvidence
+    ) -> Bool {
+        guard let change else { return false }
+        for (shard, transaction) in change where page.transaction(on: shard) <= transaction {
+            return true
+        }
+        return false
     }
 
     /// Whether a post is known to be gone, whatever a cache still holds of it.
@@ -333,38 +352,6 @@ package struct WithdrawnLog: Sendable {
     /// Whether the two are known to be blocked from each other before the viewer's shard may have heard of it.
     package func areBlocked(_ viewer: Int64, _ author: Int64) -> Bool {
         !blocks.isEmpty && blocks[Pair(viewer: viewer, author: author)] == true
-    }
-}
-
-/// What of a rendered page decides whether it may be served.
-package struct PageFacts: Sendable, Equatable {
-    package struct Reference: Sendable, Equatable {
-        package var post: Int64
-        package var author: Int64
-
-        package init(post: Int64, author: Int64) {
-            self.post = post
-            self.author = author
-        }
-    }
-
-    /// Nil for whoever is not logged in.
-    package var viewer: Int64?
-    package var posts: [Reference]
-    /// Authors whose posts were merged: the page is out of date when one of them publishes.
-    package var merged: [Int64]
-    package var position: WithdrawnLog.Position
-
-    package init(
-        viewer: Int64?,
-        posts: [Reference],
-        merged: [Int64] = [],
-        position: WithdrawnLog.Position
-    ) {
-        self.viewer = viewer
-        self.posts = posts
-        self.merged = merged
-        self.position = position
     }
 }
 

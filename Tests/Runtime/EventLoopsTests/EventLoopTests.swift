@@ -37,4 +37,38 @@ struct EventLoopTests {
         #expect(fired == [1, 3])
         group.stopAndJoin()
     }
+
+    @Test func `what is ready may run at once, and what waits for the turn's end still waits`()
+        async
+    {
+        let group = LoopGroup(count: 1)
+        let loop = group.loops[0]
+
+        let seen: [String] = await withCheckedContinuation { done in
+            loop.execute {
+                let log = Log()
+                loop.spawn {
+                    await withUnsafeContinuation { log.waiter = $0 }
+                    log.lines.append("task")
+                }
+                loop.atEndOfTurn {
+                    log.lines.append("end of turn")
+                    done.resume(returning: log.lines)
+                }
+                log.waiter?.resume()
+                log.lines.append("resumed")
+                loop.runReady()
+                log.lines.append("back")
+            }
+        }
+
+        #expect(seen == ["resumed", "task", "back", "end of turn"])
+        group.stopAndJoin()
+    }
+
+    private final class Log: @unchecked Sendable {
+        // @unchecked: touched on the test's loop only.
+        var lines: [String] = []
+        var waiter: UnsafeContinuation<Void, Never>?
+    }
 }

@@ -371,4 +371,32 @@ struct HTTPTests {
             try await running.stop()
         }
     }
+
+    @Test func `lines that were written before stand in the head, and a part of bytes is the body`()
+        async throws
+    {
+        let fields: Headers = ["ETag": "\"x\"", "Link": "<a>"]
+        let lines = HeaderLines.rendered(fields)
+        let kept = lines + Array(repeating: UInt8(ascii: "b"), count: 40_000)
+        let running = try await RunningServer { request in
+            #expect(request.isTarget(UnsafeBufferPointer(start: nil, count: 0)) == false)
+            #expect(request.hasHeader("host") && !request.hasHeader("hos"))
+            var response = Response(body: .part(kept, lines.count..<kept.count))
+            response.lines = HeaderLines(kept, 0..<lines.count)
+            response.headers["A"] = request.plainBearer
+            return response
+        }
+
+        let client = RawClient(port: running.port)
+        client.send(get("/", "Authorization: Bearer t.k\r\n"))
+        let answer = client.answer()
+        client.send(get("/", "Authorization: bearer t.k\r\n"))
+        let next = client.answer()
+
+        #expect(answer?.body == String(repeating: "b", count: 40_000))
+        #expect(answer?.head.contains("ETag: \"x\"\r\nLink: <a>\r\n") == true)
+        #expect(answer?.header("A") == "t.k")
+        #expect(next?.header("A") == nil && next?.header("ETag") == "\"x\"")
+        try await running.stop()
+    }
 }

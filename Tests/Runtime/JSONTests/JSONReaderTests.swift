@@ -23,7 +23,13 @@ import Testing
     }
 
     @Test func `of a repeated name the last counts`() throws {
-        #expect(try JSONReader.parse(#"{"a":1,"a":2}"#)["a"]?.int == 2)
+        let object = try JSONReader.parse(#"{"a":1,"b":{"a":3},"a":2,"":4}"#)
+        let members = try #require(JSONMembers(object))
+        let list = try JSONReader.parse("[1]")
+
+        #expect(object["a"]?.int == 2 && members["a"]?.int == 2)
+        #expect(members["b"]?["a"]?.int == 3 && members[""]?.int == 4)
+        #expect(members["c"]?.isNull == nil && JSONMembers(list) == nil)
     }
 
     @Test func `integers keep all their bits`() throws {

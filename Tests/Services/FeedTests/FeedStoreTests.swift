@@ -159,9 +159,7 @@ struct FeedStoreTests {
 
             let skeleton = try await world.store.skeleton(
                 of: reader,
-                above: 0,
-                below: .max,
-                limit: 2_000,
+                in: FeedWindow(limit: 2_000),
                 pullAuthors: []
             )
             #expect(trimmed == 205)

@@ -232,17 +232,17 @@ final class MemoryPosts: PostsClient {
         }
     }
 
-    func recentPosts(
-        of authors: [UserID],
-        before: PostID?,
-        after: PostID?,
-        limit: Int
-    ) async throws -> [PostReference] {
-        let upper = before?.rawValue ?? .max, lower = after?.rawValue ?? 0
-        return live(of: Set(authors)).filter { $0.rawValue < upper && $0.rawValue > lower }
-            .prefix(limit).map { id in
-                PostReference(id: id, author: state.withLock { $0.authors[id]! })
-            }
+    func recentPosts(of authors: [UserID], in window: FeedWindow) async throws -> [PostReference] {
+        let found = live(of: Set(authors)).filter {
+            $0.rawValue > window.above && $0.rawValue < window.below
+        }
+        return window.cut(
+            found.map { id in PostReference(id: id, author: state.withLock { $0.authors[id]! }) }
+        )
+    }
+
+    func recentCount(of authors: [UserID], from id: Int64, limit: Int) async throws -> Int {
+        live(of: Set(authors)).count { $0.rawValue >= id }
     }
 
     func homeStatuses(
@@ -253,13 +253,13 @@ final class MemoryPosts: PostsClient {
         try await statuses(posts.map(\.id), viewer: viewer)
     }
 
-    func taggedPosts(
-        for reader: UserID,
-        after: PostID?,
-        limit: Int
-    ) async throws -> [PostReference] { [] }
+    func homeMarks(of viewer: UserID, in window: FeedWindow) async throws -> ViewerMarks {
+        ViewerMarks()
+    }
 
-    func homeMarks(of viewer: UserID, limit: Int) async throws -> ViewerMarks { ViewerMarks() }
+    func taggedPosts(for reader: UserID, in window: FeedWindow) async throws -> [PostReference] {
+        []
+    }
 
     func statuses(
         _ ids: [PostID],

@@ -13,14 +13,20 @@ import Testing
     private struct Sessions: SessionsClient {
         func revoked(among sessions: [SessionID]) async throws -> Set<SessionID> { [] }
 
+        /// Some tokens are known without waiting.
+        func held(_ token: String) -> Authentication? {
+            token == "held" ? Self.reader : nil
+        }
+
+        private static let reader = Authentication(
+            user: UserID(rawValue: 64),
+            session: nil,
+            scopes: Scopes(names: ["read"])
+        )
+
         func verify(_ token: String) async throws -> Authentication? {
             switch token {
-            case "user":
-                Authentication(
-                    user: UserID(rawValue: 64),
-                    session: nil,
-                    scopes: Scopes(names: ["read"])
-                )
+            case "user", "held": Self.reader
             case "app":
                 Authentication(user: nil, session: nil, scopes: Scopes(names: ["read", "write"]))
             default: nil
@@ -48,6 +54,7 @@ import Testing
     private static let endpoints = [
         endpoint("/open", .open), endpoint("/maybe", .optionalUser), endpoint("/app", .app()),
         endpoint("/read", .user(["read:accounts"])), endpoint("/write", .user(["write:media"])),
+        endpoint("/peer", .peer),
         endpoint("/down", .open) { _ in throw DatabaseError.unavailable },
         endpoint("/moving", .open) { _ in
             throw DatabaseError.fenced(bucket: 7, hint: "bucket=7 state=fenced epoch=1 next=s2")
@@ -90,6 +97,9 @@ import Testing
         ("/maybe", "Bearer forged", 401), ("/maybe", "Basic dXNlcg==", 401),
         ("/app", "Bearer app", 200), ("/app", nil, 401), ("/read", "bearer  user", 200),
         ("/read", "Bearer app", 422), ("/read", nil, 401), ("/write", "Bearer user", 403),
+        ("/read", "Bearer held", 200), ("/write", "Bearer held", 403),
+        ("/maybe", "Bearer held", 200),
+        ("/peer", "Bearer held", 404), ("/peer", "Bearer user", 404),
         ("/nothing", nil, 404), ("/down", nil, 503), ("/moving", nil, 503),
         ("/unknown", nil, 503), ("/bug", nil, 500),
         ("/oauth", nil, 400),

@@ -192,20 +192,15 @@ final class Contents: PostsClient, NotificationsClient, SessionsClient, @uncheck
         marks: ViewerMarks
     ) async throws -> [PostID: StatusEntity] { [:] }
 
-    func homeMarks(of viewer: UserID, limit: Int) async throws -> ViewerMarks { ViewerMarks() }
+    func homeMarks(of viewer: UserID, in window: FeedWindow) async throws -> ViewerMarks {
+        ViewerMarks()
+    }
 
-    func taggedPosts(
-        for reader: UserID,
-        after: PostID?,
-        limit: Int
-    ) async throws -> [PostReference] { [] }
+    func taggedPosts(for reader: UserID, in window: FeedWindow) async throws -> [PostReference] { [] }
 
-    func recentPosts(
-        of authors: [UserID],
-        before: PostID?,
-        after: PostID?,
-        limit: Int
-    ) async throws -> [PostReference] { [] }
+    func recentPosts(of authors: [UserID], in window: FeedWindow) async throws -> [PostReference] { [] }
+
+    func recentCount(of authors: [UserID], from id: Int64, limit: Int) async throws -> Int { 0 }
 
     func notifications(
         _ ids: [NotificationID],

@@ -117,24 +117,19 @@ struct LeakyPosts: PostsClient {
         return found
     }
 
-    func homeMarks(of viewer: UserID, limit: Int) async throws -> ViewerMarks {
-        try await real.homeMarks(of: viewer, limit: limit)
+    func homeMarks(of viewer: UserID, in window: FeedWindow) async throws -> ViewerMarks {
+        try await real.homeMarks(of: viewer, in: window)
     }
 
-    func recentPosts(
-        of authors: [UserID],
-        before: PostID?,
-        after: PostID?,
-        limit: Int
-    ) async throws -> [PostReference] {
-        try await real.recentPosts(of: authors, before: before, after: after, limit: limit)
+    func recentPosts(of authors: [UserID], in window: FeedWindow) async throws -> [PostReference] {
+        try await real.recentPosts(of: authors, in: window)
     }
 
-    func taggedPosts(
-        for reader: UserID,
-        after: PostID?,
-        limit: Int
-    ) async throws -> [PostReference] {
-        try await real.taggedPosts(for: reader, after: after, limit: limit)
+    func recentCount(of authors: [UserID], from id: Int64, limit: Int) async throws -> Int {
+        try await real.recentCount(of: authors, from: id, limit: limit)
+    }
+
+    func taggedPosts(for reader: UserID, in window: FeedWindow) async throws -> [PostReference] {
+        try await real.taggedPosts(for: reader, in: window)
     }
 }

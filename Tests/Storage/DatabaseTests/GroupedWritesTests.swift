@@ -1,4 +1,5 @@
 import Database
+import EventLoops
 import Postgres
 import Sharding
 import TestSupport

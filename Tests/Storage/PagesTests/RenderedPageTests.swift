@@ -17,6 +17,8 @@ import Testing
             renderedAt: 1_790_000_000_123,
             tag: "\"abcdefghijklmnopqrstuv\"",
             stamps: [7, 8],
+            target: Array(repeating: UInt8(ascii: "t"), count: posts),
+            lines: Array("ETag: x\r\n".utf8),
             json: Array("[{\"id\":\"1\"}]".utf8)
         )
     }
@@ -29,6 +31,15 @@ import Testing
             let read = try #require(RenderedPage(page.bytes))
 
             #expect(read == page)
+            #expect(read.viewer == viewer && read.limit == 20 && read.isFull == (posts > 0))
+            #expect(read.first == (posts == 0 ? nil : 1 << 50))
+            #expect(read.last == (posts == 0 ? nil : 1 << 40))
+            #expect(read.renderedAt == 1_790_000_000_123)
+            #expect(read.facts.posts.map(\.author) == (0..<Int64(posts)).map { 77 + $0 })
+            #expect(read.facts.merged == (0..<Int64(merged)).map { 900 + $0 })
+            #expect(read.facts.position.transactions == (0..<Int64(shards)).map { 1_000 + $0 })
+            #expect(read.tag == "\"abcdefghijklmnopqrstuv\"" && read.target.count == posts)
+            #expect(Array(read.bytes[read.lines]) == Array("ETag: x\r\n".utf8))
             #expect(Array(read.bytes[read.body]) == Array("[{\"id\":\"1\"}]".utf8))
         }
     }
@@ -39,7 +50,7 @@ import Testing
 
         #expect(RenderedPage([]) == nil)
         for length in 0..<head { #expect(RenderedPage(Array(page.bytes[..<length])) == nil) }
-        for place in [0, 4, 24, 26, 28] {
+        for place in [0, 4, 48, 50, 52, 56, 58] {
             var broken = page.bytes
             broken[place] &+= 1
             #expect(RenderedPage(broken) == nil, "byte \(place)")
