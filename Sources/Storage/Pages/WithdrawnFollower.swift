@@ -61,7 +61,7 @@ package final class WithdrawnFollower: @unchecked Sendable {
 
     /// Milliseconds of the clock by which looks are timed: of now, and not of the turn's beginning, since a process
     /// that was stopped in the middle of a turn must not take what it has heard for new.
-    static var now: UInt64 { EventLoop.nanoseconds / 1_000_000 }
+    package static var now: UInt64 { EventLoop.nanoseconds / 1_000_000 }
 
     private func askAll() {
         guard !isStopped else { return }

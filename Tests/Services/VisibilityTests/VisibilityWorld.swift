@@ -267,12 +267,14 @@ final class VisibilityWorld: @unchecked Sendable {
             let owner: Int16 = try row.next()
             let id: Int64 = try row.next()
             let kind: String = try row.next()
+            let version: Int16 = try row.next()
             let payload: String = try row.next()
             guard let bucket = BucketID(rawValue: Int(owner)) else {
                 throw .decoding("bucket \(owner)")
             }
             effect = ClaimedEffect(
                 kind: kind,
+                version: version,
                 owner: bucket,
                 id: id,
                 payload: Array(payload.utf8),
@@ -288,7 +290,7 @@ final class VisibilityWorld: @unchecked Sendable {
             for shard in cluster.map.shards.map(\.id) {
                 let rows = try await worker.write(
                     onShard: shard,
-                    ["DELETE FROM jobs.outbox RETURNING bucket, id, kind, payload::text"]
+                    ["DELETE FROM jobs.outbox RETURNING bucket, id, kind, version, payload::text"]
                 )
                 due += try rows[0].decode(as: Due.self).map(\.effect)
             }

@@ -298,6 +298,12 @@ import Testing
                 return all
             }
             try await eventually(on: app.loop) { await served() == [true, true, true] }
+            // A shard answers for whom it is known to have owned since before the other was heard of last.
+            let known = WithdrawnFollower.now
+            try await eventually(on: app.loop) {
+                let now = WithdrawnFollower.now
+                return a.pages.log.age(at: now).map { $0 < now - known } ?? false
+            }
 
             let silent = cluster.shards[1]
             try await silent.server.psql(
