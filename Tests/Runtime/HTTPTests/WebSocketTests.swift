@@ -159,7 +159,7 @@ struct WebSocketTests {
         #expect(silent.bytes(2) == [0x89, 0])
 
         #expect(silent.isClosedByPeer())
-        #expect(ends.now == [.abnormal])
+        #expect(await eventually { ends.now == [.abnormal] })
         try await running.stop()
     }
 
