@@ -2,7 +2,7 @@
 import pytest
 from playwright.sync_api import sync_playwright
 
-pytest_plugins = ["fixtures"]
+pytest_plugins = ["cluster_fixtures"]
 
 CHROMIUM = "/usr/bin/chromium"
 

@@ -1,7 +1,7 @@
 """A small cluster which these suites may kill parts of; `cluster/test` starts it."""
 import pytest
 
-pytest_plugins = ["fixtures"]
+pytest_plugins = ["cluster_fixtures"]
 
 
 @pytest.fixture(autouse=True)

@@ -103,6 +103,8 @@ extension MemcachedClient {
             // Whoever is cancelled answers nobody.
             guard (try? await loop.sleep(for: Self.removalPause)) != nil else { return false }
             missed = await removeAll(waited)
+            // By another map it was deleted elsewhere, and may be read where it was not.
+            isSure = isSure && waited.allSatisfy { pool(of: $0.key) === $0.pool }
         }
     }
 

@@ -89,16 +89,13 @@ struct History {
     // MARK: People
 
     private mutating func follow(_ target: Int, by user: Int) async throws {
-        var answer = try await post(user, "accounts/\(id(target))/follow")
+        let answer = try await post(user, "accounts/\(id(target))/follow")
         society.follow(target, by: user)
         let person = society.people[user]
-        let stands = person.follows.contains(target) || person.asks.contains(target)
-        if stands, answer.status != 200 {
-            // Whoever has been unblocked may follow once their own shard has heard of it.
-            try await world.runEffects(&random)
-            answer = try await post(user, "accounts/\(id(target))/follow")
-        }
-        // Whom one blocks one is told that one may not follow; who blocks one is not there.
+        let stands =
+            !society.people[target].isSuspended
+            && (person.follows.contains(target) || person.asks.contains(target))
+        // Whom one blocks one is told that one may not follow; who blocks one is not there, nor is who is suspended.
         guard (answer.status == 200) == stands else {
             throw Disagreement("\(user) follows \(target): \(answer.status)")
         }
