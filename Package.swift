@@ -435,7 +435,8 @@ let package = Package(
             "Simulation",
             "Race",
             [
-                "Accounts", "Contracts", "Feed", "Graph", "Jobs", "Memcache", "Pages", "PoolSimulation",
+                "Accounts", "Contracts", "Feed", "Graph", "Jobs", "Memcache", "Pages",
+                "PoolSimulation",
                 "Sharding", "Simulation",
             ]
         ),

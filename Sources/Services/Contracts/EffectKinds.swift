@@ -28,8 +28,6 @@ package enum EffectKinds {
     package static let mediaAttached = "media.attached"
     /// A post with media is deleted: their public names end. ``MediaAttachedEffect``.
     package static let mediaDetached = "media.detached"
-    /// Something that a user should hear of, on the recipient's bucket. ``NotificationEffect``.
-    package static let notify = "notifications.notify"
 
     /// An account was deleted: its posts and likes. ``UserEffect``, as of the next two.
     package static let postsAuthorGone = "posts.author_gone"
